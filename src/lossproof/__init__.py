@@ -1,0 +1,9 @@
+"""lossproof: a debugger for the training objectives of Keras 3 models."""
+
+from lossproof.api import check, check_loss
+from lossproof.findings.finding import Finding, Severity
+from lossproof.report.report import Report
+
+__version__ = "0.1.0"
+
+__all__ = ["Finding", "Report", "Severity", "check", "check_loss"]

@@ -1,0 +1,55 @@
+"""Waits for the script to import Keras.
+
+Importing Keras chooses the backend for the whole process, and scripts choose it themselves
+(`os.environ["KERAS_BACKEND"] = "jax"` on their first line). So lossproof imports Keras no earlier than the script does.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def __init__(self, name: str, after: Callable[[], None]) -> None:
+        self._name = name
+        self._after = after
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self._name:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is None or spec.loader is None:
+            return None
+        execute, after = spec.loader.exec_module, self._after
+
+        def execute_and_tell(module: ModuleType) -> None:
+            execute(module)
+            after()
+
+        spec.loader.exec_module = execute_and_tell  # type: ignore[method-assign]
+        return spec
+
+
+@contextmanager
+def when_imported(name: str, after: Callable[[], None]) -> Iterator[None]:
+    """Call `after` once the module `name` has been imported inside the block; at once if it is imported already."""
+    if name in sys.modules:
+        after()
+        yield
+        return
+    finder = _Finder(name, after)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        if finder in sys.meta_path:
+            sys.meta_path.remove(finder)

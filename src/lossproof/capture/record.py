@@ -1,0 +1,146 @@
+"""What is kept of a run: one `Capture` for each call that trains or evaluates, and the history of each variable."""
+
+from __future__ import annotations
+
+import weakref
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lossproof.capture.values import Changes
+from lossproof.findings.finding import Place
+
+TRAINING = ("fit", "train_on_batch", "check")
+"""The calls whose objective is minimised; `check` is `lossproof.check`, which stands for a `fit`."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """One `compile` of a model: its arguments as the user wrote them, and where."""
+
+    serial: int
+    arguments: dict[str, Any]
+    where: Place | None
+
+
+@dataclass
+class Update:
+    """A change of a variable's value: by the training of a model, or by an assignment in the user's code."""
+
+    by: str
+    """The call ("fit") or "assign"."""
+    capture: int | None
+    model: str | None
+    where: Place | None
+    count: int
+
+
+@dataclass(frozen=True)
+class LostAssignment:
+    """A value assigned to a variable of the model in the middle of an epoch, where JAX steps do not look."""
+
+    variable: Any
+    value: np.ndarray
+    where: Place | None
+
+
+@dataclass
+class Capture:
+    """One call that trains or evaluates a model, as it was caught.
+
+    `data` holds the arguments `x`, `y`, `sample_weight`, `class_weight`, `batch_size`, `validation_data`, ... as the
+    user passed them; arrays are the user's own objects, not copies. `batch` is a copy of a few rows of them, taken at
+    the time of the call (None for data that come as an iterable: those are read again when the lab needs them).
+    """
+
+    id: int
+    call: str
+    where: Place | None
+    model: Any
+    compiled: Compiled | None
+    data: dict[str, Any]
+    batch: dict[str, Any] | None
+    signature: tuple[Any, ...]
+    weights: list[np.ndarray] | None = None
+    """The values of `model.variables` when the call began; None while the model had none."""
+    error: BaseException | None = None
+    steps: int = 0
+    epochs_asked: int | None = None
+    shortened: str | None = None
+    changes: Changes = field(default_factory=Changes)
+    lost: list[LostAssignment] = field(default_factory=list)
+    logs: list[dict[str, float]] = field(default_factory=list)
+    """The logs of each epoch that ran, or of each batch for the calls on a batch."""
+    again: bool = False
+    """Whether the same model was trained before, by the same compiled step."""
+    repeats: int = 0
+    """How often the same objective was met again after this."""
+    batch_sizes: set[int] = field(default_factory=set)
+    """Sizes of the batches on which this objective was, or would be, evaluated."""
+
+    @property
+    def training(self) -> bool:
+        return self.call in TRAINING
+
+
+@dataclass
+class Training:
+    """One training call of the run, kept for its history even where the capture itself is not kept."""
+
+    capture: int
+    call: str
+    where: Place | None
+    model_name: str
+    model: weakref.ref[Any]
+    variables: list[weakref.ref[Any]]
+    """The trainable variables, in the model's order."""
+    compiled: Compiled | None
+    data: tuple[Any, ...]
+    """A fingerprint of the data: equal for equal arrays."""
+    settings: dict[str, Any]
+    """Epochs, batch size and the optimizer's configuration."""
+    began_trained_by: list[int]
+    """The captures (ids) that had trained some of these variables before, through another model."""
+    began_with: list[np.ndarray] | None = None
+    steps: int = 0
+    first_logs: dict[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class LossCall:
+    """A call of a `keras.losses.Loss` outside any fit that we watch: one concrete example of what it received."""
+
+    loss: Any
+    y_true: Any
+    y_pred: Any
+    sample_weight: Any
+    where: Place | None
+
+
+@dataclass
+class Run:
+    """Everything that was caught in one run of a script."""
+
+    captures: list[Capture] = field(default_factory=list)
+    trainings: list[Training] = field(default_factory=list)
+    updates: dict[int, list[Update]] = field(default_factory=lambda: defaultdict(list))
+    """By `id` of the variable; `variables` keeps those ids meaningful."""
+    variables: dict[int, weakref.ref[Any]] = field(default_factory=dict)
+    loose_losses: list[LossCall] = field(default_factory=list)
+    loose_applies: list[Place | None] = field(default_factory=list)
+    """Where `optimizer.apply` was called outside a watched fit."""
+    unseen: list[str] = field(default_factory=list)
+
+    def updates_of(self, variable: Any) -> list[Update]:
+        """Who updated a variable, in order."""
+        known = self.variables.get(id(variable))
+        return self.updates[id(variable)] if known is not None and known() is variable else []
+
+    def note_update(self, variable: Any, update: Update) -> None:
+        known = self.variables.get(id(variable))
+        if known is None or known() is not variable:
+            self.variables[id(variable)] = weakref.ref(variable)
+            self.updates[id(variable)] = []
+        self.updates[id(variable)].append(update)

@@ -1,0 +1,214 @@
+"""The Python values that an objective can read, and how they change while it is trained.
+
+A compiled step reads such a value once, when it is traced. So the values are noted when training begins and at each
+epoch; the rule LP302 then asks of each one that changed whether the step follows.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+from lossproof.capture.userfiles import is_user_file
+
+MOST_VALUES = 2000
+"""Bounds the walk over a user's objects, so that a dataset held in an attribute costs nothing."""
+LARGEST_ARRAY = 64
+"""Arrays of more elements are data, not settings."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place that holds a value: how to name it, read it and write it."""
+
+    name: str
+    read: Callable[[], Any] = field(compare=False)
+    write: Callable[[Any], None] = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A value that changed between two steps of the same compiled function."""
+
+    slot: Slot
+    before: Any
+    after: Any
+    when: str
+
+
+@dataclass
+class Changes:
+    """The values an objective can read, as training found them, and those that changed meanwhile."""
+
+    slots: dict[str, Slot] = field(default_factory=dict)
+    first: dict[str, Any] = field(default_factory=dict)
+    changed: dict[str, Change] = field(default_factory=dict)
+
+    def begin(self, roots: dict[str, Any]) -> None:
+        """Note the values before the step is traced."""
+        self.slots = {slot.name: slot for slot in reachable(roots)}
+        self.first = {name: _value(slot) for name, slot in self.slots.items()}
+
+    def look(self, when: str) -> None:
+        """Note which values differ from those at the beginning; the last different value is kept."""
+        for name, slot in self.slots.items():
+            value, first = _value(slot), self.first[name]
+            if value is not None and first is not None and not _same(value, first):
+                self.changed[name] = Change(slot, first, value, when)
+
+
+def _value(slot: Slot) -> Any:
+    try:
+        value = slot.read()
+    except Exception:  # a cell that is empty, an attribute that is gone: then there is no value to follow
+        return None
+    if isinstance(value, keras.Variable):
+        try:
+            return np.array(value)
+        except Exception:  # on JAX a variable has no value while the step runs
+            return None
+    return np.array(value) if isinstance(value, np.ndarray) else value
+
+
+def _same(a: Any, b: Any) -> bool:
+    if type(a) is not type(b):
+        return False
+    return bool(np.array_equal(a, b)) if isinstance(a, np.ndarray) else bool(a == b)
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, (bool, int, float, str, np.generic)):
+        return True
+    if isinstance(value, np.ndarray):
+        return value.dtype != object and value.size <= LARGEST_ARRAY
+    return isinstance(value, keras.Variable) and int(np.prod(value.shape)) <= LARGEST_ARRAY
+
+
+def reachable(roots: dict[str, Any]) -> Iterator[Slot]:
+    """The slots that functions and objects can read: cells, globals, defaults, attributes and items, transitively.
+
+    Only objects of the user's own classes and functions of the user's own files are entered.
+    """
+    seen: set[int] = set()
+    pending = [(name, value) for name, value in roots.items()]
+    count = 0
+    while pending and count < MOST_VALUES:
+        name, value = pending.pop(0)
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        for slot in _slots(name, value):
+            count += 1
+            try:
+                held = slot.read()
+            except Exception:  # an unset cell or a property that fails holds nothing to follow
+                continue
+            if isinstance(held, keras.Variable) or _plain(held):
+                if _plain(held):
+                    yield slot
+            elif not isinstance(held, (types.ModuleType, type)):
+                pending.append((slot.name, held))
+
+
+def _slots(name: str, value: Any) -> Iterator[Slot]:
+    if isinstance(value, functools.partial):
+        yield _constant(f"{name}.func", value.func)
+        for i, argument in enumerate(value.args):
+            yield _constant(f"{name}.args[{i}]", argument)
+        for key in value.keywords:
+            yield _item(f"{name}.keywords[{key!r}]", value.keywords, key)
+    elif isinstance(value, types.MethodType):
+        yield _constant(f"{name}.__func__", value.__func__)
+        yield _constant(_owner(value.__self__), value.__self__)
+    elif isinstance(value, types.FunctionType):
+        yield from _function_slots(value)
+    elif isinstance(value, dict):
+        if len(value) <= LARGEST_ARRAY:
+            for key in list(value):
+                yield _item(f"{name}[{key!r}]", value, key)
+    elif isinstance(value, (list, tuple)):
+        if len(value) <= LARGEST_ARRAY:
+            for i, item in enumerate(value):
+                yield _item(f"{name}[{i}]", value, i) if isinstance(value, list) else _constant(f"{name}[{i}]", item)
+    elif hasattr(value, "python_function"):
+        yield _constant(name, value.python_function)
+    elif hasattr(value, "__wrapped__"):
+        yield _constant(name, value.__wrapped__)
+    elif isinstance(value, (keras.losses.Loss, keras.layers.Layer)) or _is_users(type(value)):
+        yield from _attributes(name, value)
+
+
+def _function_slots(function: types.FunctionType) -> Iterator[Slot]:
+    if not is_user_file(function.__code__.co_filename):
+        return
+    for free, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        yield Slot(free, lambda cell=cell: cell.cell_contents, functools.partial(setattr, cell, "cell_contents"))
+    for i, default in enumerate(function.__defaults__ or ()):
+        yield _constant(f"{function.__name__}.__defaults__[{i}]", default)
+    for key in function.__kwdefaults__ or {}:
+        yield _item(f"{function.__name__}({key}=)", function.__kwdefaults__, key)
+    for used in _global_names(function.__code__):
+        if used in function.__globals__:
+            yield _item(used, function.__globals__, used)
+
+
+def _global_names(code: types.CodeType) -> set[str]:
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names |= _global_names(constant)
+    return names
+
+
+def _attributes(name: str, value: Any) -> Iterator[Slot]:
+    own = vars(value) if hasattr(value, "__dict__") else {}
+    for key in list(own):
+        # Keras's own bookkeeping starts with an underscore; what a user's class keeps there is the user's.
+        if key.startswith("_") and not _is_users(type(value)):
+            continue
+        if key.startswith(("_obj_reference", "_tracker", "_self_", "_keras", "_inbound", "_outbound", "_operations")):
+            continue
+        yield Slot(f"{name}.{key}", functools.partial(getattr, value, key), functools.partial(_set, value, key))
+    if isinstance(value, keras.losses.Loss) and not _is_users(type(value)):
+        return
+    if isinstance(value, keras.layers.Layer):
+        for method in ("call", "compute_loss", "train_step", "test_step"):
+            function = getattr(type(value), method, None)
+            if isinstance(function, types.FunctionType):
+                yield _constant(f"{type(value).__name__}.{method}", function)
+        for layer in getattr(value, "layers", ()):
+            yield _constant(layer.name, layer)
+    elif isinstance(getattr(type(value), "call", None) or getattr(type(value), "__call__", None), types.FunctionType):
+        yield _constant(type(value).__name__, getattr(type(value), "call", None) or type(value).__call__)
+
+
+def _set(owner: Any, key: str, value: Any) -> None:
+    # Past Keras's tracking `__setattr__`: the audit puts a plain value where a plain value was.
+    vars(owner)[key] = value
+
+
+def _owner(value: Any) -> str:
+    return str(getattr(value, "name", type(value).__name__))
+
+
+def _constant(name: str, value: Any) -> Slot:
+    def refuse(_: Any) -> None:
+        raise TypeError(f"{name} cannot be set")
+
+    return Slot(name, lambda: value, refuse)
+
+
+def _item(name: str, container: Any, key: Any) -> Slot:
+    return Slot(name, lambda: container[key], functools.partial(container.__setitem__, key))
+
+
+def _is_users(cls: type) -> bool:
+    module = __import__("sys").modules.get(cls.__module__)
+    file = getattr(module, "__file__", None)
+    return cls.__module__ == "__main__" or (file is not None and is_user_file(file))

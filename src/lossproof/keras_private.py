@@ -1,0 +1,80 @@
+"""Every private name of Keras that lossproof leans on, read from Keras 3.15.1.
+
+`tests/test_keras_private.py` fails when one of them moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+
+def takes_training(model: Any) -> bool:
+    """Whether the trainer passes `training=` to the model (keras/src/layers/layer.py)."""
+    return bool(model._call_has_training_arg)
+
+
+def compile_loss(model: Any) -> Any:
+    """The `CompileLoss` that `compile(loss=...)` made, or None (keras/src/trainers/trainer.py)."""
+    return getattr(model, "_compile_loss", None)
+
+
+def flat_losses(model: Any) -> list[tuple[tuple[Any, ...], Any, Any, str]]:
+    """(path, loss, loss weight, name) of each compiled loss, once built (keras/src/trainers/compile_utils.py)."""
+    return [tuple(one) for one in getattr(compile_loss(model), "_flat_losses", None) or ()]
+
+
+def compile_metrics(model: Any) -> Any:
+    """The `CompileMetrics` that `compile(metrics=...)` made, or None."""
+    return getattr(model, "_compile_metrics", None)
+
+
+def metric_function(metric: Any) -> Any:
+    """The function behind a `MeanMetricWrapper` (keras/src/metrics/reduction_metrics.py)."""
+    return getattr(metric, "_fn", None)
+
+
+def build(model: Any, data: tuple[Any, Any, Any]) -> None:
+    """Build the model, its losses and metrics for a batch, as `fit` does before its first step."""
+    model._symbolic_build(data_batch=data)
+
+
+def use_forward_losses(model: Any, losses: list[Any]) -> None:
+    """Hand the losses of a stateless forward pass to `model.losses`, as JAX's trainer does (backend/jax/trainer.py)."""
+    model._losses_override = losses
+
+
+
+
+def mask_of(tensor: Any) -> Any:
+    """The mask that Keras keeps on a tensor, or None (keras/src/backend/common/masking.py)."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def set_mask(tensor: Any, mask: Any) -> None:
+    """Give a tensor the mask of another."""
+    if mask is not None:
+        tensor._keras_mask = mask
+
+
+def epoch_data(data: dict[str, Any]) -> Iterable[Any]:
+    """The batches that a step receives for the arguments of a `fit` (keras/src/trainers/epoch_iterator.py)."""
+    from keras.src.trainers.epoch_iterator import EpochIterator
+
+    keys = ("x", "y", "sample_weight", "batch_size", "class_weight")
+    adapter = EpochIterator(**{key: data.get(key) for key in keys}, shuffle=False).data_adapter
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return adapter.get_tf_dataset()
+    if backend == "jax":
+        return adapter.get_jax_iterator()
+    return adapter.get_torch_dataloader()
+
+
+def class_weights_to_sample_weights(y: Any, class_weight: dict[int, float]) -> Any:
+    """What `train_on_batch` makes of `class_weight` (keras/src/trainers/data_adapters/data_adapter_utils.py)."""
+    from keras.src.trainers.data_adapters.data_adapter_utils import class_weight_to_sample_weights
+
+    return class_weight_to_sample_weights(y, class_weight)

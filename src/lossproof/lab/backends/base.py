@@ -1,0 +1,64 @@
+"""What the lab needs from a backend. The three adapters beside this file are the only code that knows one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+Tensor = Any
+"""A tensor of the running backend; its type is known to the adapters alone."""
+
+Mode = Literal["eager", "graph", "jit"]
+
+
+class Backend(Protocol):
+    """One of TensorFlow, JAX and PyTorch, as the lab sees it."""
+
+    name: str
+
+    def tensor(self, array: Any, dtype: str | None = None) -> Tensor:
+        """A concrete tensor holding `array`; `dtype` as Keras spells it, None to keep the array's own."""
+
+    def numpy(self, tensor: Tensor) -> np.ndarray:
+        """The values of a concrete tensor. Half precision types come back as float32."""
+
+    def is_tensor(self, value: object) -> bool:
+        """Whether `value` is a tensor of this backend, concrete or symbolic."""
+
+    def is_concrete(self, value: object) -> bool:
+        """Whether `value` is a tensor of this backend that has values now (not a tracer, not a graph tensor)."""
+
+    def gradient(
+        self, function: Callable[..., Tensor], inputs: Sequence[Tensor]
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        """Value of `function(*inputs)`, summed, and its gradient for each input, eagerly.
+
+        None where autodiff finds no connection (JAX cannot tell and gives zeros).
+
+        Raises:
+            Whatever the function raises under differentiation.
+        """
+
+    def stages(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
+        """`function` as it runs in a mode: untouched, traced once into a graph, or traced and compiled by XLA."""
+
+    def connected(self, value: Tensor, sources: Sequence[Tensor]) -> bool | None:
+        """Whether autodiff still connects `value` to one of `sources`; None where this backend cannot tell."""
+
+    def repeatable(self) -> AbstractContextManager[None]:
+        """Inside, random numbers start from a fixed seed; afterwards the generators are as they were before."""
+
+    def double_precision(self) -> AbstractContextManager[None]:
+        """Inside, float64 is available (JAX has it switched off by default)."""
+
+    def gradient_stops(self) -> Sequence[tuple[Any, str]]:
+        """The functions, as (owner, attribute), by which a user cuts the gradient on purpose."""
+
+    def differentiation(
+        self, note: Callable[[Tensor], None]
+    ) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
+        """Replacements, as (owner, attribute, original -> replacement), that tell `note` each loss a user's step
+        differentiates, as a concrete tensor."""

@@ -1,0 +1,79 @@
+"""The JAX adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lossproof.lab.backends.base import Mode, Tensor
+from lossproof.lab.backends.host import host_generators
+
+
+class JaxBackend:
+    """See `base.Backend`."""
+
+    name = "jax"
+
+    def tensor(self, array: Any, dtype: str | None = None) -> Tensor:
+        return jnp.asarray(array, dtype=dtype)
+
+    def numpy(self, tensor: Tensor) -> np.ndarray:
+        if getattr(tensor, "dtype", None) in (jnp.bfloat16, jnp.float16):
+            tensor = jnp.asarray(tensor, dtype="float32")
+        return np.asarray(tensor)
+
+    def is_tensor(self, value: object) -> bool:
+        return isinstance(value, jax.Array)
+
+    def is_concrete(self, value: object) -> bool:
+        return isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer)
+
+    def gradient(
+        self, function: Callable[..., Tensor], inputs: Sequence[Tensor]
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        def total(*tensors: Tensor) -> Tensor:
+            return jnp.sum(function(*tensors))
+
+        value, gradients = jax.value_and_grad(total, argnums=tuple(range(len(inputs))))(*inputs)
+        return value, list(gradients)
+
+    def stages(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
+        return function if mode == "eager" else jax.jit(function)
+
+    def connected(self, value: Tensor, sources: Sequence[Tensor]) -> bool | None:
+        return None
+
+    @contextmanager
+    def repeatable(self) -> Iterator[None]:
+        # JAX has no global generator of its own; Keras's seed generators are variables.
+        with host_generators():
+            yield
+
+    def double_precision(self) -> AbstractContextManager[None]:
+        context: AbstractContextManager[None] = jax.enable_x64(True)
+        return context
+
+    def gradient_stops(self) -> Sequence[tuple[Any, str]]:
+        return [(jax.lax, "stop_gradient")]
+
+    def differentiation(self, note: Callable[[Tensor], None]) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
+        def make(original: Any) -> Any:
+            def transform(function: Any, *args: Any, **kwargs: Any) -> Any:
+                differentiated = original(function, *args, **kwargs)
+
+                def run(*inputs: Any, **named: Any) -> Any:
+                    # Once without autodiff, where losses see values instead of tracers.
+                    value = function(*inputs, **named)
+                    note(value[0] if isinstance(value, tuple) else value)
+                    return differentiated(*inputs, **named)
+
+                return run
+
+            return transform
+
+        return [(jax, "value_and_grad", make), (jax, "grad", make)]

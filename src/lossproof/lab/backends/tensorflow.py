@@ -1,0 +1,91 @@
+"""The TensorFlow adapter."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from lossproof.lab.backends.base import Mode, Tensor
+from lossproof.lab.backends.host import host_generators
+
+
+class TensorFlowBackend:
+    """See `base.Backend`."""
+
+    name = "tensorflow"
+
+    def tensor(self, array: Any, dtype: str | None = None) -> Tensor:
+        return tf.convert_to_tensor(array) if dtype is None else tf.cast(tf.convert_to_tensor(array), dtype)
+
+    def numpy(self, tensor: Tensor) -> np.ndarray:
+        if getattr(tensor, "dtype", None) in (tf.bfloat16, tf.float16):
+            tensor = tf.cast(tensor, tf.float32)
+        return np.asarray(tensor)
+
+    def is_tensor(self, value: object) -> bool:
+        return isinstance(value, (tf.Tensor, tf.Variable, tf.RaggedTensor, tf.SparseTensor))
+
+    def is_concrete(self, value: object) -> bool:
+        return isinstance(value, tf.Variable) or (isinstance(value, tf.Tensor) and hasattr(value, "_numpy"))
+
+    def gradient(
+        self, function: Callable[..., Tensor], inputs: Sequence[Tensor]
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            for tensor in inputs:
+                tape.watch(tensor)
+            value = tf.reduce_sum(function(*inputs))
+        gradients = tape.gradient(value, list(inputs))
+        return value, [tf.convert_to_tensor(g) if g is not None else None for g in gradients]
+
+    def stages(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
+        if mode == "eager":
+            return function
+        compiled: Callable[..., Any] = tf.function(function, jit_compile=mode == "jit", autograph=False)
+        return compiled
+
+    def connected(self, value: Tensor, sources: Sequence[Tensor]) -> bool | None:
+        return None
+
+    @contextmanager
+    def repeatable(self) -> Iterator[None]:
+        # Eager ops without an op seed draw theirs from the context's own `random.Random`; there is no public way to
+        # read it back, so its state is kept through the context object.
+        from tensorflow.python.eager import context
+
+        eager = context.context()
+        before = (getattr(eager, "_seed", None), getattr(eager, "_rng", None))
+        state = before[1].getstate() if isinstance(before[1], random.Random) else None
+        generator = tf.random.get_global_generator()
+        kept = generator.state.numpy()
+        with host_generators():
+            tf.random.set_seed(0)
+            generator.reset_from_seed(0)
+            try:
+                yield
+            finally:
+                generator.state.assign(kept)
+                eager._seed, eager._rng = before
+                if state is not None:
+                    before[1].setstate(state)
+
+    def double_precision(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def gradient_stops(self) -> Sequence[tuple[Any, str]]:
+        return [(tf, "stop_gradient")]
+
+    def differentiation(self, note: Callable[[Tensor], None]) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
+        def make(original: Any) -> Any:
+            def gradient(tape: Any, target: Any, *args: Any, **kwargs: Any) -> Any:
+                note(target)
+                return original(tape, target, *args, **kwargs)
+
+            return gradient
+
+        return [(tf.GradientTape, "gradient", make)]

@@ -1,0 +1,82 @@
+"""The PyTorch adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+
+from lossproof.lab.backends.base import Mode, Tensor
+from lossproof.lab.backends.host import host_generators
+
+
+class TorchBackend:
+    """See `base.Backend`."""
+
+    name = "torch"
+
+    def tensor(self, array: Any, dtype: str | None = None) -> Tensor:
+        from keras import ops
+
+        return ops.convert_to_tensor(array, dtype=dtype)
+
+    def numpy(self, tensor: Tensor) -> np.ndarray:
+        if not isinstance(tensor, torch.Tensor):
+            return np.asarray(tensor)
+        tensor = tensor.detach().cpu()
+        if tensor.dtype in (torch.bfloat16, torch.float16):
+            tensor = tensor.float()
+        array: np.ndarray = tensor.numpy()
+        return array
+
+    def is_tensor(self, value: object) -> bool:
+        return isinstance(value, torch.Tensor)
+
+    def is_concrete(self, value: object) -> bool:
+        return isinstance(value, torch.Tensor) and value.device.type != "meta"
+
+    def gradient(
+        self, function: Callable[..., Tensor], inputs: Sequence[Tensor]
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        leaves = [tensor.detach().clone().requires_grad_(True) for tensor in inputs]
+        with torch.enable_grad():
+            value = function(*leaves).sum()
+        if not value.requires_grad:
+            return value.detach(), [None] * len(leaves)
+        return value.detach(), list(torch.autograd.grad(value, leaves, allow_unused=True))
+
+    def stages(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
+        # Keras leaves torch eager unless `jit_compile=True`; what torch.compile does is not what most scripts run.
+        return function
+
+    def connected(self, value: Tensor, sources: Sequence[Tensor]) -> bool | None:
+        return bool(getattr(value, "requires_grad", False))
+
+    @contextmanager
+    def repeatable(self) -> Iterator[None]:
+        state = torch.random.get_rng_state()
+        with host_generators():
+            torch.random.manual_seed(0)
+            try:
+                yield
+            finally:
+                torch.random.set_rng_state(state)
+
+    def double_precision(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def gradient_stops(self) -> Sequence[tuple[Any, str]]:
+        return [(torch.Tensor, "detach")]
+
+    def differentiation(self, note: Callable[[Tensor], None]) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
+        def make(original: Any) -> Any:
+            def backward(tensor: Any, *args: Any, **kwargs: Any) -> Any:
+                note(tensor)
+                return original(tensor, *args, **kwargs)
+
+            return backward
+
+        return [(torch.Tensor, "backward", make)]

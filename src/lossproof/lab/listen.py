@@ -1,0 +1,59 @@
+"""Hears which losses and metrics are called while something runs, and what each receives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One call of a loss or of a function metric, with its arguments as they arrived."""
+
+    target: Any
+    y_true: Any
+    y_pred: Any
+    sample_weight: Any
+    result: Any = None
+
+
+@dataclass
+class Hearing:
+    """The outermost calls, in order."""
+
+    losses: list[Heard] = field(default_factory=list)
+    metrics: list[Heard] = field(default_factory=list)
+
+
+@contextmanager
+def listening() -> Iterator[Hearing]:
+    """Inside, calls of `keras.losses.Loss` and of `keras.metrics.MeanMetricWrapper` are noted; they run as always."""
+    hearing = Hearing()
+    depth = 0
+    loss_class, metric_class = keras.losses.Loss, keras.metrics.MeanMetricWrapper
+    call, update = loss_class.__call__, metric_class.update_state
+
+    def heard_call(self: Any, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        nonlocal depth
+        depth += 1
+        try:
+            result = call(self, y_true, y_pred, sample_weight)
+        finally:
+            depth -= 1
+        if depth == 0:
+            hearing.losses.append(Heard(self, y_true, y_pred, sample_weight, result))
+        return result
+
+    def heard_update(self: Any, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        hearing.metrics.append(Heard(self, y_true, y_pred, sample_weight))
+        return update(self, y_true, y_pred, sample_weight)
+
+    loss_class.__call__, metric_class.update_state = heard_call, heard_update
+    try:
+        yield hearing
+    finally:
+        loss_class.__call__, metric_class.update_state = call, update

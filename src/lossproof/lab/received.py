@@ -1,0 +1,76 @@
+"""The captured batch as the training step received it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from lossproof import keras_private
+from lossproof.capture.batch import in_memory
+from lossproof.capture.record import Capture
+from lossproof.lab.backends import running_backend
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tensors of the running backend, nested as the step gets them."""
+
+    x: Any
+    y: Any
+    sample_weight: Any
+
+
+class NoBatch(Exception):  # noqa: N818 - an answer, not an error
+    """The data could not be read again; the text says why."""
+
+
+def received_batch(capture: Capture) -> Batch:
+    """One batch, passed through Keras's own data adapters.
+
+    Raises:
+        NoBatch: Nothing is left to read (an exhausted iterator), or the adapters refuse the data.
+    """
+    data = capture.batch or capture.data
+    try:
+        if capture.call in ("train_on_batch", "test_on_batch"):
+            weight = data.get("sample_weight")
+            if weight is None and data.get("class_weight") is not None:
+                weight = keras_private.class_weights_to_sample_weights(data["y"], data["class_weight"])
+            items: Any = (data.get("x"), data.get("y"), weight)
+        elif isinstance(data.get("x"), list) and not in_memory(data["x"]):
+            if not data["x"]:
+                raise NoBatch("the generator was not asked for a batch")
+            items = data["x"][0]
+        else:
+            items = next(iter(keras_private.epoch_data(data)))
+    except NoBatch:
+        raise
+    except StopIteration:
+        raise NoBatch("the data ran out before the audit") from None
+    except Exception as error:  # whatever the data adapters say of the user's data
+        raise NoBatch(f"the data could not be read again: {type(error).__name__}: {error}") from error
+    return as_batch(items)
+
+
+def as_batch(items: Any) -> Batch:
+    """A step's `data` as tensors."""
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(items)
+    return Batch(to_tensors(x), to_tensors(y), to_tensors(sample_weight))
+
+
+def to_tensors(data: Any) -> Any:
+    """Nested arrays as nested tensors; what is no array (None, strings) stays."""
+    backend = running_backend()
+
+    def convert(leaf: Any) -> Any:
+        if leaf is None or isinstance(leaf, str) or backend.is_tensor(leaf):
+            return leaf if backend.name != "torch" or leaf is None or isinstance(leaf, str) else _placed(leaf)
+        return keras.ops.convert_to_tensor(leaf)
+
+    return keras.tree.map_structure(convert, data) if data is not None else None
+
+
+def _placed(tensor: Any) -> Any:
+    return keras.ops.convert_to_tensor(tensor)

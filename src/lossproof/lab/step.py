@@ -1,0 +1,152 @@
+"""Runs the user's own `train_step` once, eagerly, and puts everything back: what loss it differentiates, and how.
+
+The loss is read where autodiff starts (`GradientTape.gradient`, `Tensor.backward`, `jax.value_and_grad`), and no update
+is applied: `Optimizer.apply` is only listened to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+from lossproof.lab.backends import running_backend
+from lossproof.lab.listen import Hearing, listening
+from lossproof.lab.model import Functional
+from lossproof.lab.received import Batch
+
+
+@dataclass
+class StepOutcome:
+    """What one run of a custom step showed."""
+
+    losses: list[float] = field(default_factory=list)
+    """Each scalar that the step differentiates, in order."""
+    gradients: list[list[np.ndarray | None]] = field(default_factory=list)
+    """The gradients of each call of `optimizer.apply`."""
+    hearing: Hearing = field(default_factory=Hearing)
+    logs: dict[str, Any] = field(default_factory=dict)
+
+
+def run_step(model: Functional, batch: Batch) -> StepOutcome:
+    """One eager run of `model.train_step` on a batch, from the captured weights; nothing is left changed.
+
+    Raises:
+        Whatever the user's step raises.
+    """
+    outcome = StepOutcome()
+    parts = [part for part in (batch.x, batch.y, batch.sample_weight)]
+    while parts and parts[-1] is None:
+        parts.pop()
+    data = tuple(parts) if len(parts) > 1 else parts[0]
+    with ExitStack() as stack:
+        stack.enter_context(running_backend().repeatable())
+        stack.enter_context(restored(model))
+        stack.enter_context(_differentiation_heard(outcome))
+        stack.enter_context(_updates_withheld(outcome))
+        outcome.hearing = stack.enter_context(listening())
+        owner = model.model
+        if running_backend().name == "jax":
+            logs, _ = owner.train_step(_jax_state(owner), data)
+        else:
+            logs = owner.train_step(data)
+        if isinstance(logs, dict):
+            outcome.logs = logs
+    return outcome
+
+
+@contextmanager
+def restored(model: Functional) -> Iterator[None]:
+    """Inside, the model's variables hold their captured values; afterwards all of its variables are as before."""
+    owner = model.model
+    variables = _all_variables(owner)
+    before = [np.array(v) for v in variables]
+    try:
+        for variable, value in model.state:
+            variable.assign(value)
+        yield
+    finally:
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
+
+
+def _all_variables(model: Any) -> list[Any]:
+    found = {id(v): v for v in [*model.variables, *model.metrics_variables]}
+    for value in [model.optimizer, *vars(model).values()]:
+        if isinstance(value, (keras.optimizers.Optimizer, keras.metrics.Metric)):
+            found.update({id(v): v for v in value.variables})
+    return list(found.values())
+
+
+def _jax_state(model: Any) -> tuple[list[Any], ...]:
+    groups = (
+        model.trainable_variables,
+        model.non_trainable_variables,
+        model.optimizer.variables,
+        model.metrics_variables,
+    )
+    return tuple([v.value for v in group] for group in groups)
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
+    own = name in vars(owner)
+    original = getattr(owner, name)
+    setattr(owner, name, make(original))
+    try:
+        yield
+    finally:
+        if own:
+            setattr(owner, name, original)
+        else:
+            delattr(owner, name)
+
+
+@contextmanager
+def _updates_withheld(outcome: StepOutcome) -> Iterator[None]:
+    optimizer = keras.optimizers.Optimizer
+
+    def note(gradients: Any) -> None:
+        backend = running_backend()
+        outcome.gradients.append(
+            [np.asarray(backend.numpy(g)) if g is not None and backend.is_concrete(g) else None for g in gradients]
+        )
+
+    def heard_apply(_: Any) -> Any:
+        return lambda self, grads, trainable_variables=None: note(list(grads))
+
+    def heard_apply_gradients(_: Any) -> Any:
+        return lambda self, grads_and_vars: note([g for g, _ in grads_and_vars])
+
+    def heard_stateless(_: Any) -> Any:
+        def stateless_apply(self: Any, optimizer_variables: Any, grads: Any, trainable_variables: Any) -> Any:
+            note(list(grads))
+            return trainable_variables, optimizer_variables
+
+        return stateless_apply
+
+    with ExitStack() as stack:
+        for name, make in (
+            ("apply", heard_apply),
+            ("apply_gradients", heard_apply_gradients),
+            ("stateless_apply", heard_stateless),
+        ):
+            stack.enter_context(_replaced(optimizer, name, make))
+        yield
+
+
+@contextmanager
+def _differentiation_heard(outcome: StepOutcome) -> Iterator[None]:
+    backend = running_backend()
+
+    def note(value: Any) -> None:
+        outcome.losses.append(float(np.sum(np.asarray(backend.numpy(value), dtype="float64"))))
+
+    with ExitStack() as stack:
+        for owner, name, make in backend.differentiation(note):
+            stack.enter_context(_replaced(owner, name, make))
+        yield

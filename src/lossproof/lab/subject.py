@@ -1,0 +1,166 @@
+"""What an experiment evaluates: a loss, a metric, an overridden `compute_loss`, a custom step.
+
+A subject holds the tensors that its function received. `changed` gives the same subject with other tensors, so that
+every experiment reads "the same, with one thing changed".
+"""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import keras
+import numpy as np
+
+from lossproof import keras_private
+from lossproof.lab.backends import running_backend
+from lossproof.lab.backends.base import Tensor
+
+
+@dataclass(frozen=True)
+class Subject(ABC):
+    """A function of targets, predictions and sample weights.
+
+    `y_true` and `y_pred` are as the function received them, before the rank alignment and casts that Keras does
+    inside a loss.
+    """
+
+    kind: str
+    """`loss`, `metric`, `compute_loss` or `train_step`."""
+    name: str
+    function: Any
+    """The user's callable, for its place and its source."""
+    y_true: Any
+    y_pred: Any
+    sample_weight: Any = None
+    x: Any = None
+    output: str | None = None
+    weight: float | None = None
+
+    @abstractmethod
+    def total(self) -> Tensor:
+        """The reduced value, sample weights included."""
+
+    @abstractmethod
+    def unreduced(self) -> Tensor:
+        """What the user's function returns, before Keras reduces it."""
+
+    def traceable(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """The user's callable and the arguments with which it is called."""
+        return self.function, (self.y_true, self.y_pred)
+
+    def changed(self, **fields: Any) -> Self:
+        """The same subject with other tensors."""
+        return replace(self, **fields)
+
+    def rows(self, index: np.ndarray) -> Self:
+        """The same subject on some rows of the batch (repeats allowed); masks follow their tensors."""
+        fields = {key: take(getattr(self, key), index) for key in ("y_true", "y_pred", "sample_weight", "x")}
+        return replace(self, **fields)
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of the batch, as the predictions (else the inputs) have them."""
+        for data in (self.y_pred, self.x, self.y_true):
+            for leaf in keras.tree.flatten(data):
+                if leaf is not None and len(leaf.shape):
+                    return int(leaf.shape[0])
+        raise ValueError("no tensor to read a batch size from")
+
+
+def take(data: Any, index: np.ndarray) -> Any:
+    """Rows of nested tensors."""
+    backend = running_backend()
+
+    def rows(leaf: Any) -> Any:
+        if leaf is None or not hasattr(leaf, "shape") or not len(leaf.shape):
+            return leaf
+        taken = keras.ops.take(leaf, backend.tensor(index.astype("int32")), axis=0)
+        mask = keras_private.mask_of(leaf)
+        if mask is not None:
+            keras_private.set_mask(taken, keras.ops.take(mask, backend.tensor(index.astype("int32")), axis=0))
+        return taken
+
+    return keras.tree.map_structure(rows, data) if data is not None else None
+
+
+@dataclass(frozen=True)
+class LossSubject(Subject):
+    """A `keras.losses.Loss` with what it received."""
+
+    loss: Any = None
+
+    def total(self) -> Tensor:
+        return self.loss(self.y_true, self.y_pred, self.sample_weight)
+
+    def unreduced(self) -> Tensor:
+        return self.loss.call(*self._converted())
+
+    def traceable(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        y_true, y_pred = self._converted()
+        if isinstance(self.loss, keras.losses.Loss) and hasattr(self.loss, "fn"):
+            heard: list[tuple[Any, ...]] = []
+            original = self.loss.fn
+            # What the function receives after Keras has aligned the ranks is known only by letting Keras call it.
+            self.loss.fn = lambda *args, **kwargs: heard.append((args, kwargs)) or original(*args, **kwargs)
+            try:
+                self.loss.call(y_true, y_pred)
+            except Exception:  # an error of the user's: what it was called with is what matters
+                pass
+            finally:
+                self.loss.fn = original
+            if heard:
+                args, kwargs = heard[0]
+                return functools.partial(original, **kwargs) if kwargs else original, args
+        return self.loss.call, (y_true, y_pred)
+
+    def _converted(self) -> tuple[Any, Any]:
+        def convert(leaf: Any) -> Any:
+            # In float64 experiments the tensors stay as they are; else the loss's own dtype, as in `Loss.__call__`.
+            if keras.backend.standardize_dtype(leaf.dtype) == "float64":
+                return leaf
+            return keras.ops.convert_to_tensor(leaf, dtype=self.loss.dtype)
+
+        return keras.tree.map_structure(convert, self.y_true), keras.tree.map_structure(convert, self.y_pred)
+
+
+@dataclass(frozen=True)
+class MetricSubject(Subject):
+    """A function metric (`keras.metrics.MeanMetricWrapper`) with what it received."""
+
+    metric: Any = None
+
+    def total(self) -> Tensor:
+        return keras.ops.mean(keras.ops.cast(self.unreduced(), "float32"))
+
+    def unreduced(self) -> Tensor:
+        return self.function(*self._converted())
+
+    def traceable(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self.function, self._converted()
+
+    def _converted(self) -> tuple[Any, Any]:
+        dtype = self.metric.dtype
+        convert = lambda leaf: keras.ops.cast(leaf, dtype)  # noqa: E731 - as in MeanMetricWrapper.update_state
+        return keras.tree.map_structure(convert, self.y_true), keras.tree.map_structure(convert, self.y_pred)
+
+
+@dataclass(frozen=True)
+class ObjectiveSubject(Subject):
+    """A `compute_loss` that the user's model overrides."""
+
+    compute: Callable[..., Tensor] | None = None
+    """(x, y, y_pred, sample_weight) -> the scalar total, on the captured weights."""
+
+    def total(self) -> Tensor:
+        assert self.compute is not None
+        return self.compute(self.x, self.y_true, self.y_pred, self.sample_weight)
+
+    def unreduced(self) -> Tensor:
+        return self.total()
+
+    def traceable(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self.function, (self.x, self.y_true, self.y_pred, self.sample_weight)

@@ -1,0 +1,196 @@
+"""The check as a whole: a script, or a model and its data, in; a `Report` out."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lossproof.capture.importing import when_imported
+from lossproof.capture.script import Outcome, run_script
+from lossproof.findings.suppression import split_allowed
+from lossproof.report.report import Report, ScriptError
+from lossproof.rules.registry import rules
+from lossproof.rules.rule import Rule
+
+if TYPE_CHECKING:
+    from lossproof.capture.record import Run
+    from lossproof.capture.watch import Watch
+
+OLDEST_KERAS = (3, 12)
+"""The oldest Keras against which the private names of `keras_private.py` hold."""
+
+
+class Misuse(Exception):  # noqa: N818 - shown to the user as one line
+    """The tool was asked for something that it cannot do; the text is one line for the user."""
+
+
+def selected(select: Sequence[str] = (), ignore: Sequence[str] = ()) -> list[Rule]:
+    """The rules whose codes (or families: `LP1`) are selected and not ignored.
+
+    Raises:
+        Misuse: A code matches no rule.
+    """
+    everything = rules()
+    for code in [*select, *ignore]:
+        if not any(rule.code.startswith(code.upper()) for rule in everything):
+            known = ", ".join(rule.code for rule in everything)
+            raise Misuse(f"unknown rule {code!r}: expected one of {known}, or the beginning of one")
+
+    def matches(rule: Rule, codes: Sequence[str]) -> bool:
+        return any(rule.code.startswith(code.upper()) for code in codes)
+
+    return [rule for rule in everything if (not select or matches(rule, select)) and not matches(rule, ignore)]
+
+
+def check_script(
+    path: Path,
+    arguments: Sequence[str] = (),
+    *,
+    full: bool = False,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    quiet: Callable[[], Any] | None = None,
+) -> Report:
+    """Run a script or notebook as Python would, and judge the objectives that it trains.
+
+    Args:
+        path: The script (`.py`) or notebook (`.ipynb`).
+        arguments: Its `sys.argv[1:]`.
+        full: Leave training alone instead of cutting each call to a few steps.
+        select: Codes (or their beginnings) of the rules to apply; all by default.
+        ignore: Codes of rules to leave out.
+        quiet: Returns a context manager under which the script and the audit run, to divert their output.
+
+    Raises:
+        Misuse: There is no such script, no such rule, or no usable Keras.
+    """
+    chosen = selected(select, ignore)
+    if not path.exists():
+        raise Misuse(f"no such script: {path}")
+    if path.is_dir():
+        raise Misuse(f"{path} is a folder: give the script that trains, such as {path / 'train.py'}")
+    watches: list[Watch] = []
+    with ExitStack() as stack:
+        if quiet is not None:
+            stack.enter_context(quiet())
+
+        def watch_it() -> None:
+            _refuse_old_keras()
+            from lossproof.capture.watch import Watch
+
+            watches.append(stack.enter_context(Watch(shorten=not full)))
+
+        with when_imported("keras", watch_it):
+            outcome = _run(path, arguments)
+        if not watches:
+            return _without_keras(path, outcome)
+        watch = watches[0]
+        watch.__exit__()
+        return _judge(str(path), watch, outcome, chosen)
+
+
+def judge(run: Run, *, select: Sequence[str] = (), ignore: Sequence[str] = ()) -> Report:
+    """Apply the rules to a run that needed no script.
+
+    Raises:
+        ValueError: A code matches no rule.
+    """
+    try:
+        chosen = selected(select, ignore)
+    except Misuse as error:
+        raise ValueError(str(error)) from None
+    return _report(None, run, chosen)
+
+
+def _run(path: Path, arguments: Sequence[str]) -> Outcome:
+    if path.suffix != ".ipynb":
+        return run_script(path, arguments)
+    from lossproof.capture.notebook import UnreadableNotebook, run_notebook
+
+    try:
+        return run_notebook(path, arguments)
+    except UnreadableNotebook as error:
+        raise Misuse(str(error)) from error
+
+
+def _refuse_old_keras() -> None:
+    version = importlib.metadata.version("keras")
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_KERAS:
+        oldest = ".".join(map(str, OLDEST_KERAS))
+        raise Misuse(f"Keras {version} is installed, lossproof needs {oldest} or newer: pip install -U keras")
+
+
+def _without_keras(path: Path, outcome: Outcome) -> Report:
+    error = _script_error(outcome, shortened=False)
+    missing = getattr(outcome.exception, "name", None) if isinstance(outcome.exception, ModuleNotFoundError) else None
+    if missing in ("tensorflow", "jax", "torch"):
+        wanted = os.environ.get("KERAS_BACKEND", "tensorflow")
+        raise Misuse(
+            f"the Keras backend {wanted!r} needs {missing}, which is not installed: "
+            f"pip install 'lossproof[{missing}]', or set KERAS_BACKEND to one that is"
+        )
+    if error is None:
+        raise Misuse(f"{path} never imported keras, so there is no objective to check")
+    return Report(str(path), "none", "none", script_error=error)
+
+
+def _judge(script: str, watch: Watch, outcome: Outcome, chosen: Sequence[Rule]) -> Report:
+    run = watch.run
+    report = _report(script, run, chosen)
+    error = _script_error(outcome, any(capture.shortened for capture in run.captures))
+    failed = next((one for one in run.captures if one.error is not None), None)
+    if error is not None and failed is not None and outcome.exception is failed.error:
+        explaining = next((f.code for f in report.findings if f.evidence.get("explains_error")), None)
+        error = replace(error, explained_by=explaining, after_shortening=False)
+    notices = [*report.notices, *run.unseen]
+    if not run.captures:
+        notices.append(_nothing_seen(watch))
+    notices += [f"lossproof could not look at something: {type(d).__name__}: {d}" for d in watch.defects[:3]]
+    return replace(report, script_error=error, notices=tuple(notices))
+
+
+def _report(script: str | None, run: Run, chosen: Sequence[Rule]) -> Report:
+    import keras
+
+    from lossproof.audit import audit
+
+    verdict = audit(run, chosen)
+    standing, allowed, notices = split_allowed(verdict.findings)
+    return Report(
+        script=script,
+        backend=keras.backend.backend(),
+        keras=keras.__version__,
+        captures=tuple(verdict.cards),
+        findings=tuple(standing),
+        checked=tuple(sorted(verdict.checked)),
+        skipped=dict(sorted(verdict.skipped.items())),
+        crashed=verdict.crashed,
+        allowed=tuple(allowed),
+        notices=tuple(notices),
+    )
+
+
+def _nothing_seen(watch: Watch) -> str:
+    if watch.run.loose_applies or watch.run.loose_losses:
+        return (
+            "no fit, evaluate or train_on_batch was seen. A training loop of your own was: only the losses that it "
+            "calls as keras.losses.Loss objects were checked, not what it makes of their values"
+        )
+    return "no call of fit, evaluate, train_on_batch or test_on_batch was seen, so nothing was checked"
+
+
+def _script_error(outcome: Outcome, shortened: bool) -> ScriptError | None:
+    if outcome.exception is None or outcome.stopped_early:
+        return None
+    return ScriptError(
+        type=type(outcome.exception).__name__,
+        message=str(outcome.exception),
+        traceback=outcome.traceback or "",
+        where=outcome.where,
+        after_shortening=shortened,
+    )

@@ -1,0 +1,150 @@
+"""LP103: a scalar loss, on which sample weights cannot act."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lossproof.findings.finding import Counterfactual, Finding, Fix, Row, Severity
+from lossproof.lab.noise import differs
+from lossproof.rules.rule import NotApplicable, Rule
+
+if TYPE_CHECKING:
+    from lossproof.lab.lab import Lab
+    from lossproof.lab.subject import LossSubject
+
+
+class ScalarWithWeights(Rule):
+    """One number per batch leaves nothing for weights to act on."""
+
+    code = "LP103"
+    name = "scalar-with-weights"
+    severity = "error when weights are given, else note"
+    summary = "returns a scalar, so sample weights, class weights or masks cannot act per sample"
+    explanation = """
+Keras multiplies what a loss returns by the sample weights and then takes the mean. If the loss has reduced itself to
+one number, there is nothing left to weight: the number is multiplied by the *mean* of the weights, so only the scale
+changes. `sample_weight`, `class_weight` (which becomes sample weights) and masks then do not do what they say, and
+nothing raises.
+
+**Proof.** The weights are dealt to other samples: the loss does not move, where the same loss evaluated sample by
+sample and then weighted does.
+
+**What to do.** Return one value per sample: reduce over the last axes only.
+"""
+    source = (
+        "keras/src/losses/loss.py, reduce_weighted_values",
+        "https://github.com/tensorflow/tensorflow/issues/85174",
+    )
+    guilty = '''
+import keras
+import numpy as np
+from keras import layers, ops
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(64, 3)).astype("float32")
+y = x @ rng.normal(size=(3, 2)).astype("float32")
+trust = rng.uniform(0.1, 1.0, size=64).astype("float32")
+
+
+def squared_error(y_true, y_pred):  # expect: LP103
+    return ops.mean(ops.square(y_true - y_pred))
+
+
+model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+model.compile(optimizer="sgd", loss=squared_error)
+model.fit(x, y, sample_weight=trust, verbose=0)
+'''
+    innocent = '''
+import keras
+import numpy as np
+from keras import layers, ops
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(64, 3)).astype("float32")
+y = x @ rng.normal(size=(3, 2)).astype("float32")
+trust = rng.uniform(0.1, 1.0, size=64).astype("float32")
+
+
+def squared_error(y_true, y_pred):
+    return ops.mean(ops.square(y_true - y_pred), axis=-1)
+
+
+model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+model.compile(optimizer="sgd", loss=squared_error)
+model.fit(x, y, sample_weight=trust, verbose=0)
+'''
+
+    def check(self, lab: Lab) -> Iterator[Finding]:
+        if not lab.losses:
+            raise NotApplicable("no loss returns a value to Keras")
+        for subject in lab.losses:
+            if lab.unreduced(subject).ndim == 0 and subject.batch_size > 1:
+                yield from self._weights(lab, subject) if subject.sample_weight is not None else self._note(lab, subject)
+
+    def _weights(self, lab: Lab, subject: LossSubject) -> Iterator[Finding]:
+        size = subject.batch_size
+        given = lab.number(subject.sample_weight)
+        order = np.roll(np.argsort(given.reshape(size, -1)[:, 0], kind="stable"), size // 2)
+        dealt = given[order]
+        if (given == given[0]).all():  # equal weights: let them differ, to see whether they could act
+            given, dealt = np.linspace(0.5, 1.5, size), np.linspace(1.5, 0.5, size)
+        each = np.array([self._alone(lab, subject, i) for i in range(size)], dtype="float64")
+        if not np.isfinite(each).all():
+            return
+        now, moved = (
+            lab.value(subject.changed(sample_weight=lab.backend.tensor(w.astype("float32")))) for w in (given, dealt)
+        )
+        shaped = [w.reshape(size, -1).mean(axis=1) for w in (given, dealt)]
+        meant, meant_moved = (float(np.mean(each * w)) for w in shaped)
+        if differs(now, moved, terms=size) or not differs(meant, meant_moved, terms=size):
+            return
+        yield Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            title="the weights cannot act: the loss is one number for the whole batch",
+            where=lab.place(subject),
+            measured=f"1 batch of {size}",
+            explanation=(
+                f"{subject.name} returns a single number, so Keras can only multiply it by the mean of the {size} "
+                "weights. Which sample has which weight makes no difference. Nothing raises."
+            ),
+            evidence={"shape": [], "batch": size, "mean_weight": float(np.mean(shaped[0]))},
+            counterfactual=Counterfactual(
+                change="weight each sample's own loss",
+                before=now,
+                after=meant,
+                columns=("as written", "per sample"),
+                rows=(Row("weights dealt to other samples", moved, meant_moved, "the weights are not used"),),
+            ),
+            fix=Fix("Return one value per sample: reduce over the last axes only, not over the batch."),
+        )
+
+    def _alone(self, lab: Lab, subject: LossSubject, row: int) -> float:
+        value = lab.attempt(lambda: float(lab.unreduced(subject.rows(np.array([row])).changed(sample_weight=None)).sum()))
+        return np.nan if value is None else value
+
+    def _note(self, lab: Lab, subject: LossSubject) -> Iterator[Finding]:
+        value = float(lab.unreduced(subject))
+        half = np.arange(subject.batch_size // 2)
+        part = lab.attempt(lambda: float(lab.unreduced(subject.rows(half))))
+        if part is None:
+            return
+        yield Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.NOTE,
+            title="the loss is one number for the whole batch: sample weights could not act on it",
+            where=lab.place(subject),
+            measured=f"1 batch of {subject.batch_size}",
+            explanation=(
+                f"{subject.name} returns a single number for the batch. Without weights that is no mistake; "
+                "`sample_weight`, `class_weight` or a mask would only scale it."
+            ),
+            evidence={"shape": [], "batch": subject.batch_size},
+            counterfactual=Counterfactual("evaluate half of the batch: again one number", value, part),
+            fix=Fix("Return one value per sample if weights are ever to be used."),
+        )

@@ -1,0 +1,129 @@
+"""LP105: the objective scales with the batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lossproof.findings.finding import Counterfactual, Finding, Fix, Row, Severity
+from lossproof.lab.noise import differs
+from lossproof.rules.rule import NotApplicable, Rule
+
+if TYPE_CHECKING:
+    from lossproof.lab.lab import Lab
+    from lossproof.lab.subject import Subject
+
+COPIES = (2, 3)
+
+
+class BatchSizeDependent(Rule):
+    """A sum over the batch where a mean was meant."""
+
+    code = "LP105"
+    name = "batch-size-dependent"
+    severity = "error / warning"
+    summary = "scales with the batch size (sum for mean)"
+    explanation = """
+A loss that sums over the batch and returns one number is not divided by the batch size: Keras reduces only what it
+gets per sample. The reported loss, its balance against regularization and the effective learning rate then all grow
+with the batch size, and the last, smaller batch of an epoch counts less than its share.
+
+**Proof.** The same rows are given twice and three times in one batch. A mean does not move; this objective doubles
+and triples.
+
+**What to do.** Return one value per sample (reduce over the last axes only) and let Keras take the mean, or divide by
+the number of samples.
+"""
+    source = (
+        "keras/src/losses/loss.py, reduce_values: scalars are returned as they are",
+        "https://github.com/umbertogriffo/focal-loss-keras/issues/5",
+    )
+    guilty = '''
+import keras
+import numpy as np
+from keras import layers, ops
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(96, 3)).astype("float32")
+y = x @ rng.normal(size=(3, 2)).astype("float32")
+
+
+def squared_error(y_true, y_pred):
+    return ops.sum(ops.square(y_true - y_pred))  # expect: LP105
+
+
+model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+model.compile(optimizer="sgd", loss=squared_error)
+model.fit(x, y, batch_size=40, verbose=0)
+'''
+    innocent = '''
+import keras
+import numpy as np
+from keras import layers, ops
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(96, 3)).astype("float32")
+y = x @ rng.normal(size=(3, 2)).astype("float32")
+
+
+def squared_error(y_true, y_pred):
+    return ops.sum(ops.square(y_true - y_pred), axis=-1)  # over the outputs, not over the batch
+
+
+model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+model.compile(optimizer="sgd", loss=squared_error)
+model.fit(x, y, batch_size=40, verbose=0)
+'''
+
+    def check(self, lab: Lab) -> Iterator[Finding]:
+        for subject in lab.subjects:
+            yield from self._check(lab, subject)
+
+    def _check(self, lab: Lab, subject: Subject) -> Iterator[Finding]:
+        size = subject.batch_size
+        values = [lab.attempt(lambda n=n: lab.value(subject.rows(np.tile(np.arange(size), n)))) for n in (1, *COPIES)]
+        if any(value is None or not np.isfinite(value) for value in values) or values[0] == 0.0:
+            return
+        before = values[0]
+        elements = size * max(COPIES) * 16
+        if any(differs(value, n * before, "float32", elements) for n, value in zip(COPIES, values[1:], strict=True)):
+            return
+        yield Finding(
+            code=self.code,
+            name=self.name,
+            severity=self._severity(lab, subject),
+            title="the loss is a sum over the batch",
+            where=lab.place(subject),
+            measured=f"1 batch of {size}",
+            explanation=(
+                f"The same {size} rows give {before:.4g} once and {values[1]:.4g} when they stand in the batch twice. "
+                "Keras divides what it gets per sample by the batch size; a number that is summed already it takes as "
+                f"it is, so the loss and the length of each step grow with the batch.{self._sizes(lab)}"
+            ),
+            evidence={"batch": size, "values": {str(n): v for n, v in zip((1, *COPIES), values, strict=True)}},
+            counterfactual=Counterfactual(
+                change="divide by the number of samples",
+                before=before,
+                after=before / size,
+                columns=("as written", "per sample"),
+                rows=tuple(
+                    Row(f"the batch {n} times", value, value / (n * size), "grows with the batch" if n == 2 else "")
+                    for n, value in zip(COPIES, values[1:], strict=True)
+                ),
+            ),
+            fix=Fix("Return one value per sample (reduce over the last axes only), or take the mean over the batch."),
+        )
+
+    def _severity(self, lab: Lab, subject: Subject) -> Severity:
+        if getattr(getattr(subject, "loss", None), "reduction", None) == "sum":
+            return Severity.NOTE  # said by the user in so many words
+        several = len(lab.capture.batch_sizes) > 1
+        if subject.kind == "loss":
+            return Severity.ERROR if several else Severity.WARNING
+        return Severity.WARNING if several else Severity.NOTE
+
+    def _sizes(self, lab: Lab) -> str:
+        sizes = sorted(lab.capture.batch_sizes)
+        return f" This script uses batches of {', '.join(map(str, sizes))}." if len(sizes) > 1 else ""

@@ -1,0 +1,33 @@
+import numpy as np
+import keras
+from keras import layers, losses, ops
+
+keras.utils.set_random_seed(34)
+rng = np.random.default_rng(34)
+
+labels = np.where(rng.random(640) < 0.5, 1.0, -1.0).astype("float32")[:, None]
+reviews = (rng.normal(size=(640, 15)) + 0.25 * labels).astype("float32")
+
+
+class MarginLoss(losses.Loss):
+    def __init__(self, margin, name="margin"):
+        super().__init__(name=name)
+        self.margin = margin
+
+    def call(self, y_true, y_pred):
+        return ops.mean(ops.square(ops.relu(self.margin - y_true * y_pred)), axis=-1)
+
+
+model = keras.Sequential([layers.Input((15,)), layers.Dense(16, activation="relu"), layers.Dense(1)])
+optimizer = keras.optimizers.Adam(0.01)
+
+# from easy to hard: the demanded margin grows from round to round
+for step in range(120):
+    if step % 30 == 0:
+        margin = 0.1 + step / 30
+        model.compile(optimizer=optimizer, loss=MarginLoss(margin))
+    rows = rng.integers(0, 640, 64)
+    value = model.train_on_batch(reviews[rows], labels[rows])
+    if step % 30 == 29:
+        scores = labels * model.predict_on_batch(reviews)
+        print("margin %.1f  loss %.4f  mean score of the right side %.3f" % (margin, float(value), scores.mean()))
