@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
 
 import pytest
 
@@ -241,3 +243,23 @@ def paired() -> Report:
 def every_sample() -> dict[str, Report]:
     """All reports by name."""
     return samples()
+
+
+def _poisoned(value: object, text: str) -> object:
+    if isinstance(value, Enum):
+        return value
+    if isinstance(value, str):
+        return value + text
+    if isinstance(value, tuple):
+        return tuple(_poisoned(v, text) for v in value)
+    if isinstance(value, dict):
+        return {_poisoned(k, text): _poisoned(v, text) for k, v in value.items()}
+    if is_dataclass(value):
+        return replace(value, **{f.name: _poisoned(getattr(value, f.name), text) for f in fields(value)})
+    return value
+
+
+@pytest.fixture
+def poisoned() -> Callable[[Report, str], Report]:
+    """Gives a report with a hostile text after each of its strings."""
+    return _poisoned

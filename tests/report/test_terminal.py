@@ -5,8 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import fields, is_dataclass, replace
-from enum import Enum
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,7 +75,7 @@ def test_piped_output_is_plain_and_80_wide(sample):
     assert file.getvalue() == rendered(sample[1], 80)
 
 
-def test_piped_process_writes_no_escapes(tmp_path):
+def test_piped_process_writes_no_escapes():
     """A process of its own, as `lossproof check train.py > log` is: no forced console, the environment decides."""
     code = (
         "from lossproof.findings.finding import *; from lossproof.report.report import Report\n"
@@ -85,7 +84,7 @@ def test_piped_process_writes_no_escapes(tmp_path):
         "render(Report('s', 'jax', '3', findings=(f,)), console_for())"
     )
     env = {**os.environ, "PYTHONIOENCODING": "cp1252", "COLUMNS": "300"}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True)
     shown = done.stdout.decode("cp1252")
     assert "größe [red] ??" in shown
     assert "\x1b" not in shown
@@ -129,25 +128,10 @@ def test_any_encoding_is_written(sample, encoding):
 HOSTILE = "[red]X[/] [/] [link=a]:smile: %0A::error::\x1b[31m\x9b\u202e\r\n\\[b]"
 
 
-def poisoned(value: object) -> object:
-    """`value` with a hostile text before each string of it."""
-    if isinstance(value, Enum):
-        return value
-    if isinstance(value, str):
-        return HOSTILE + value
-    if isinstance(value, tuple):
-        return tuple(poisoned(v) for v in value)
-    if isinstance(value, dict):
-        return {poisoned(k): poisoned(v) for k, v in value.items()}
-    if is_dataclass(value):
-        return replace(value, **{f.name: poisoned(getattr(value, f.name)) for f in fields(value)})
-    return value
-
-
 @pytest.mark.parametrize("verbose", [False, True])
 @pytest.mark.parametrize("width", [30, 80, 200])
-def test_hostile_text_is_shown_as_it_is(sample, width, verbose):
-    shown = rendered(poisoned(sample[1]), width, verbose=verbose)
+def test_hostile_text_is_shown_as_it_is(sample, poisoned, width, verbose):
+    shown = rendered(poisoned(sample[1], HOSTILE), width, verbose=verbose)
     assert not set(shown) & set("\x1b\x9b\u202e\r")
     assert "[red]X[/]" in shown
     assert ":smile:" in shown

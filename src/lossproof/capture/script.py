@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import decode_source
@@ -23,12 +23,8 @@ from lossproof.capture.world import World, script_world
 from lossproof.findings.finding import Place
 
 
-class EnoughSeen(SystemExit):
-    """Raised by a hook to end a script early.
-
-    A `SystemExit`, because everything that handles exceptions (threads, worker processes, command line frameworks)
-    lets that one end the program without a word.
-    """
+class EnoughSeen(BaseException):
+    """Raised by a hook to end a script early; a thread of the script that it ends says nothing."""
 
 
 class End(StrEnum):
@@ -123,7 +119,7 @@ def run_in(
     """
     process, threads = os.getpid(), threading.enumerate()
     text = where = None
-    with world.entered():
+    with world.entered(), _quiet_threads():
         error = _caught(execute)
         end, status = _end(error)
         if error is not None:
@@ -149,7 +145,8 @@ def serve_source(filename: str, text: str) -> None:
 
 def _caught(execute: Callable[[], None]) -> BaseException | None:
     """Execute; the exception is returned, so that nothing that follows runs in an `except` and becomes its context."""
-    depth, frame = 1, inspect.currentframe()
+    frame = inspect.currentframe()
+    depth = 1 if sys.version_info >= (3, 12) else 2  # of `execute`; until 3.11 the call of `exec` counts, too
     while frame is not None:
         depth, frame = depth + 1, frame.f_back
     limit = sys.getrecursionlimit()
@@ -163,6 +160,22 @@ def _caught(execute: Callable[[], None]) -> BaseException | None:
         if sys.getrecursionlimit() == raised:  # else the script chose another, which its functions need later, too
             sys.setrecursionlimit(limit)
     return None
+
+
+@contextlib.contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """Do not report `EnoughSeen` as the error of a thread."""
+    report = threading.excepthook
+
+    def report_errors(args: threading.ExceptHookArgs) -> None:
+        if not isinstance(args.exc_value, EnoughSeen):
+            report(args)
+
+    threading.excepthook = report_errors
+    try:
+        yield
+    finally:
+        threading.excepthook = report
 
 
 def _end(error: BaseException | None) -> tuple[End, int]:
@@ -181,8 +194,11 @@ def _end(error: BaseException | None) -> tuple[End, int]:
 def _say_exit(error: BaseException) -> None:
     code = getattr(error, "code", None)
     if code is not None and not isinstance(code, int):
-        with contextlib.suppress(Exception):  # as Python, which exits all the same
-            sys.stderr.write(f"{code}\n")
+        text = ""
+        with contextlib.suppress(Exception):  # a `__str__` that fails: Python exits all the same
+            text = str(code)
+        with contextlib.suppress(Exception):  # a closed stderr
+            sys.stderr.write(f"{text}\n")
 
 
 def _leave_fork(text: str | None, status: int) -> None:

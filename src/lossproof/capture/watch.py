@@ -180,8 +180,10 @@ class Watch:
         same = next((one for one in alike if one.model is model and one.compiled is compiled), None)
         if same is not None:
             same.repeats += 1
-            same.batch_sizes |= _batch_sizes(arguments)
             same.changes.look(f"before call {same.repeats + 1} of {call}")
+        for one in self.run.captures:  # what the same compiled objective meets elsewhere, in an evaluation say
+            if one.model is model and one.compiled is compiled:
+                one.batch_sizes |= _batch_sizes(arguments)
         self._ids += 1
         spread = call == "fit" and bool(arguments.get("shuffle", True))
         capture = Capture(

@@ -6,6 +6,7 @@ Source: OASIS, Static Analysis Results Interchange Format 2.1.0 (2020); section 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import PurePath, PureWindowsPath
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from lossproof.report.json import Json, plain
 from lossproof.report.report import Report
 from lossproof.report.wording import last_line, message, printable
 
-_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 
 def to_sarif(report: Report) -> str:
@@ -104,9 +105,12 @@ def _region(where: Place) -> Json:
 
 def _uri(file: str) -> str:
     """A relative path as a relative reference, an absolute one as a `file:` URI (3.4.3)."""
-    path = PurePath(file)
+    try:
+        raw = os.fsencode(file)
+    except UnicodeEncodeError:  # no name that this file system could have
+        raw = file.encode("utf-8", "replace")
+    path = PurePath(os.fsdecode(raw))
     if path.is_absolute():
         return path.as_uri()
-    posix = PureWindowsPath(file).as_posix() if isinstance(path, PureWindowsPath) else file
-    # "a:b.py" would read as a scheme.
-    return quote(posix, safe="/")
+    # Colons are escaped too: "a:b.py" would read as a scheme.
+    return quote(raw.replace(b"\\", b"/") if isinstance(path, PureWindowsPath) else raw, safe="/")

@@ -112,7 +112,8 @@ def message(finding: Finding) -> str:
         before, after = numbers([proof.before, proof.after])
         change = f" ({proof.change})" if proof.change else ""
         lines.append(f"{proof.label}: {before} {proof.columns[0]}, {after} {proof.columns[1]}{change}")
-    lines.append(f"Fix: {fix_text(finding.fix)}")
+    advice = fix_text(finding.fix)
+    lines.append(f"Fix at {advice.removeprefix('At ')}" if finding.fix.where else f"Fix: {advice}")
     return printable("\n".join(lines))
 
 

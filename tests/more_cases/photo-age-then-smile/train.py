@@ -11,7 +11,7 @@ smile = (faces[:, 5:6] - faces[:, 7:8] + 0.3 * rng.normal(size=(512, 1)) > 0).as
 
 
 class ShiftFocus(keras.callbacks.Callback):
-    """First the age only, then the smile only."""
+    """First mostly the age, then mostly the smile."""
 
     def __init__(self, weights, switch_epoch):
         super().__init__()
@@ -20,7 +20,7 @@ class ShiftFocus(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == self.switch_epoch:
-            self.weights["age"], self.weights["smile"] = 0.0, 1.0
+            self.weights["age"], self.weights["smile"] = 0.02, 1.0
             print("weights are now", self.weights)
 
 
@@ -30,7 +30,7 @@ age_out = layers.Dense(1, name="age")(h)
 smile_out = layers.Dense(1, activation="sigmoid", name="smile")(h)
 model = keras.Model(inputs, {"age": age_out, "smile": smile_out})
 
-weights = {"age": 1.0, "smile": 0.0}
+weights = {"age": 1.0, "smile": 0.02}
 model.compile(
     optimizer=keras.optimizers.Adam(5e-3),
     loss={"age": "mse", "smile": "binary_crossentropy"},

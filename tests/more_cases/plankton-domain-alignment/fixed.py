@@ -50,7 +50,7 @@ class AlignedClassifier(keras.Model):
 
 
 model = AlignedClassifier(ramp_steps=30)
-model.build((None, 10))
+model(lab[:1])  # creates the weights
 model.compile(
     optimizer=keras.optimizers.Adam(0.01), loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 )

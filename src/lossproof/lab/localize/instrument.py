@@ -73,6 +73,10 @@ class Instrumenter(Expressions):
         node.value = None if node.value is None else self.visit(node.value)
         return node
 
+    def visit_TypeAlias(self, node: ast.AST) -> ast.AST:
+        """Leave a type alias (Python 3.12) alone: it may never be evaluated."""
+        return node
+
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | list[ast.stmt]:
         """Report the old and the new value of the target, which is still read and written once."""
         if not isinstance(node.target, ast.Name):

@@ -1,0 +1,1 @@
+"""Evaluates a loss expression by expression, so that a finding can point at one."""

@@ -1,0 +1,34 @@
+"""The Python function behind one that a backend compiles. Read from TensorFlow 2.21 and JAX 0.10."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from types import MethodType
+from typing import Any
+
+
+def plain_function(function: object) -> Callable[..., Any] | None:
+    """What `tf.function` or `jax.jit` was given, None for anything else.
+
+    Inside a TensorFlow graph the answer is None too: there, the compiled function's `if` may rest on AutoGraph, which
+    the plain one does not have.
+    """
+    tensorflow, jax = sys.modules.get("tensorflow"), sys.modules.get("jax")
+    if tensorflow is not None and isinstance(function, tensorflow.types.experimental.PolymorphicFunction):
+        return _behind_tf_function(function) if tensorflow.executing_eagerly() else None
+    # `Wrapped` is a protocol of methods: ask only of what is a wrapper at all.
+    wrapped = inspect.getattr_static(function, "__wrapped__", None)
+    if jax is not None and callable(wrapped) and isinstance(function, jax.stages.Wrapped):
+        return wrapped
+    return None
+
+
+def _behind_tf_function(function: Any) -> Callable[..., Any]:
+    plain: Callable[..., Any] = function.python_function
+    # Taken from an instance, the Python function is a wrapper with a weak reference to that instance.
+    method = getattr(plain, "__wrapped__", None)
+    if isinstance(method, MethodType) and hasattr(method.__self__, "target"):
+        return MethodType(method.__func__, method.__self__.target)
+    return plain

@@ -1,0 +1,163 @@
+"""Questions to a trace: where two axes pair up, where a NaN is born, where the gradient dies. Free of any backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from numbers import Number
+from typing import Any
+
+import numpy as np
+
+from lossproof.findings.finding import Label
+from lossproof.lab.localize.batches import BatchAxes
+from lossproof.lab.localize.events import Event, Trace
+from lossproof.lab.localize.shapes import leaves, shape_of, shape_text, tensors
+
+
+def first_broadcast(trace: Trace, batch: int | BatchAxes) -> Event | None:
+    """The first event whose value has at least two batch axes, though none of its operands has, and one has one.
+
+    So `y_true (B,) - y_pred (B, 1)`, which is (B, B), is found there, and what is handed in as (B, B) is not found.
+
+    Args:
+        trace: Of a loss.
+        batch: The size of the batch, at least 2; each axis of that size then counts as a batch axis. By chance another
+            axis may have that size: `compare_batches` decides by a second batch size.
+
+    Raises:
+        ValueError: If the batch has fewer than two samples, which no axis can be told by.
+    """
+    if isinstance(batch, int) and batch < 2:
+        raise ValueError(f"a batch of {batch} cannot be told from a broadcast axis, take at least 2 samples")
+    for event in trace.events:
+        if isinstance(batch, BatchAxes):
+            value, operands = batch.of(event)
+        else:
+            value, operands = _axes_of_size(event.value, batch), [_axes_of_size(o.value, batch) for o in event.operands]
+        if value >= 2 and max(operands, default=0) == 1:
+            return event
+    return None
+
+
+def first_nonfinite(trace: Trace, to_numpy: Callable[[Any], Any], *, nan_only: bool = False) -> Event | None:
+    """The first event whose value has a NaN or Inf while its operands are finite. See `births_of_nonfinite`."""
+    return next(births_of_nonfinite(trace, to_numpy, nan_only=nan_only), None)
+
+
+def births_of_nonfinite(trace: Trace, to_numpy: Callable[[Any], Any], *, nan_only: bool = False) -> Iterator[Event]:
+    """The events whose value has a NaN or Inf while their operands are finite, in order.
+
+    An event without operands that hold numbers (a name, an attribute, a constant's conversion) brought the value in.
+
+    Args:
+        trace: Of a loss.
+        to_numpy: Gives a tensor as an array. What it cannot convert, and raises for, counts as finite.
+        nan_only: Look for the birth of NaNs alone: an Inf, which a mask may well hold, counts as finite.
+    """
+    seen: dict[int, tuple[Any, bool]] = {}
+
+    def bad(value: Any) -> bool:
+        for leaf in leaves(value):
+            if id(leaf) not in seen:
+                seen[id(leaf)] = leaf, _nonfinite(leaf, to_numpy, nan_only)
+            if seen[id(leaf)][1]:
+                return True
+        return False
+
+    for event in trace.events:
+        if bad(event.value) and not any(bad(operand.value) for operand in event.operands):
+            yield event
+
+
+def last_differentiable(trace: Trace, depends: Callable[[Any], bool]) -> Event | None:
+    """The first event whose value autodiff no longer connects to the predictions, though an operand still was.
+
+    None where the result is connected. Many expressions lose the connection and do no harm, such as a mask
+    `y_pred > 0` or `y_pred.shape`. So the events that the result was computed from, which are followed back from the
+    result by the identity of the tensors, go before all others.
+
+    Args:
+        trace: Of a loss, with values kept as they are.
+        depends: Whether autodiff connects a tensor (or number) to the predictions.
+    """
+    known: dict[int, tuple[Any, bool]] = {}
+
+    def connected(value: Any) -> bool:
+        for leaf in leaves(value):
+            if id(leaf) not in known:
+                known[id(leaf)] = leaf, depends(leaf)
+            if known[id(leaf)][1]:
+                return True
+        return False
+
+    if trace.error is None and connected(trace.result):
+        return None
+    lost = [
+        event
+        for event in trace.events
+        if event.value is not None and not connected(event.value) and any(connected(o.value) for o in event.operands)
+    ]
+    behind = _behind_result(trace)
+    # Sizes are integers that small ones share their identity with, so they come second.
+    on_path = [event for event in lost if event in behind]
+    for candidates in ([e for e in on_path if _is_real(e.value)], on_path, [e for e in lost if _is_real(e.value)], lost):
+        if candidates:
+            return candidates[0]
+    return None
+
+
+def labels_for(event: Event) -> tuple[Label, ...]:
+    """Labels for the event's source line: under each operand its shape, and around them all the shape they give.
+
+    Operands on other lines, and those without a shape, are left out.
+    """
+    place = event.place
+    labels = []
+    for operand in event.operands:
+        text = shape_text(operand.value)
+        if text is not None and operand.line == place.line:
+            labels.append(Label(operand.column, operand.end_column, text))
+    text = shape_text(event.value)
+    if text is not None and place.column is not None and place.end_column is not None:
+        labels.append(Label(place.column, place.end_column, f"gives {text}"))
+    return tuple(labels)
+
+
+def _axes_of_size(value: Any, size: int) -> int:
+    """The largest number of axes of that size that a tensor in the value has."""
+    return max(((shape_of(tensor) or ()).count(size) for tensor in tensors(value)), default=0)
+
+
+def _nonfinite(leaf: Any, to_numpy: Callable[[Any], Any], nan_only: bool) -> bool:
+    if shape_of(leaf) is None and not isinstance(leaf, float | complex):
+        return False
+    try:
+        array = np.asarray(leaf if isinstance(leaf, float | complex) else to_numpy(leaf))
+        return bool(np.isnan(array).any() if nan_only else not np.isfinite(array).all())
+    except Exception:  # noqa: BLE001  symbolic, or of a dtype that cannot be NaN, such as strings
+        return False
+
+
+def _is_real(value: Any) -> bool:
+    """Whether a value can carry a derivative: a tensor, or a number that is not whole."""
+    return any(shape_of(leaf) is not None or isinstance(leaf, float | complex) for leaf in leaves(value))
+
+
+def _behind_result(trace: Trace) -> set[Event]:
+    """The events that the result was computed from, as far as the identity of values tells."""
+    origin: dict[int, Event] = {}
+    for event in trace.events:
+        if event.kind != "name":
+            for leaf in leaves(event.value):
+                origin.setdefault(id(leaf), event)
+    start = [origin[id(leaf)] for leaf in leaves(trace.result) if id(leaf) in origin]
+    behind: set[Event] = set()
+    # What Loss.__call__ makes of the user's value is unseen: the last expression evaluated is then nearest to it.
+    waiting = start or list(trace.events[-1:])
+    while waiting:
+        event = waiting.pop()
+        if event not in behind:
+            behind.add(event)
+            held = [leaf for operand in event.operands for leaf in leaves(operand.value)]
+            waiting += [origin[id(leaf)] for leaf in held if id(leaf) in origin]
+    return behind

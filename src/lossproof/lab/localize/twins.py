@@ -1,0 +1,170 @@
+"""Instrumented twins of the user's functions, which share globals, defaults and closure cells with the originals."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
+from typing import Any
+
+from lossproof.lab.localize.compiled import plain_function
+from lossproof.lab.localize.source import NoSource, Script, filled, instrumented, within
+
+
+class Twins:
+    """Makes twins that report to the probes of one recorder.
+
+    Args:
+        probe_for: Makes the probe for a script.
+        is_user_file: Whether a file is the user's, so that functions in it are looked into.
+    """
+
+    def __init__(self, probe_for: Callable[[Script], object], is_user_file: Callable[[str], bool]) -> None:
+        self.blind: dict[str, None] = {}
+        """What could not be looked into, with the reason; a set that keeps its order."""
+        self._probe_for = probe_for
+        self._is_user_file = is_user_file
+        self._probes: dict[int, tuple[Script, object]] = {}
+        # Keyed by identity, as comparing code objects is slow; the values keep the keys alive.
+        self._codes: dict[int, tuple[CodeType, CodeType | None]] = {}
+        self._ours: dict[int, tuple[CodeType, Script]] = {}
+
+    def of(self, function: Any) -> Any:
+        """What to call in place of `function`: a twin, or `function` itself where there is nothing to see.
+
+        The twin does what the original does, result, effects and exceptions alike. Never raises.
+        """
+        if isinstance(function, BuiltinFunctionType | type):
+            return function
+        try:
+            twin = self._twin(function)
+        except Exception as error:  # noqa: BLE001  whatever is wrong here, the user's call must go on
+            self._note(function, f"{type(error).__name__} while it was instrumented: {error}")
+            return function
+        return function if twin is None else twin
+
+    def script_of(self, code: CodeType) -> Script | None:
+        """The script of a twin's code, None for any other code."""
+        found = self._ours.get(id(code))
+        return None if found is None else found[1]
+
+    def _twin(self, function: Any) -> Any:
+        """The twin, or None where there is nothing to see."""
+        if isinstance(function, FunctionType):
+            return self._twin_of_function(function)
+        if isinstance(function, MethodType):
+            return self._twin_of_method(function)
+        if type(function) is functools.partial:
+            inner = self._twin(function.func)
+            return None if inner is None else _partial(inner, function)
+        plain = plain_function(function)
+        return self._twin_of_instance(function) if plain is None else self._twin(plain)
+
+    def _twin_of_function(self, function: FunctionType) -> FunctionType | None:
+        code = self._twin_of_code(function)
+        if code is None:
+            return None
+        twin = FunctionType(
+            code, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+        )
+        twin.__kwdefaults__ = function.__kwdefaults__
+        twin.__qualname__, twin.__module__, twin.__doc__ = function.__qualname__, function.__module__, function.__doc__
+        for name in ("__annotate__", "__type_params__"):  # Python 3.14 and 3.12
+            if hasattr(function, name):
+                setattr(twin, name, getattr(function, name))
+        if not hasattr(function, "__annotate__"):
+            twin.__annotations__ = function.__annotations__
+        twin.__dict__.update(function.__dict__)
+        return twin
+
+    def _twin_of_code(self, function: FunctionType) -> CodeType | None:
+        code = function.__code__
+        if id(code) in self._ours:
+            return None  # a twin already
+        if id(code) not in self._codes:
+            self._codes[id(code)] = code, self._instrumented(function)
+        return self._codes[id(code)][1]
+
+    def _instrumented(self, function: FunctionType) -> CodeType | None:
+        code = function.__code__
+        if not self._is_users(function):
+            behind = inspect.unwrap(function)
+            if isinstance(behind, FunctionType) and self._is_users(behind):
+                self._note(behind, f"it is wrapped by a decorator from {code.co_filename}, which is left alone")
+            return None
+        try:
+            script, template = instrumented(code, function.__globals__)
+        except NoSource as reason:
+            self._note(function, str(reason))
+            return None
+        if id(script) not in self._probes:
+            self._probes[id(script)] = script, self._probe_for(script)
+        twin = filled(template, self._probes[id(script)][1])
+        self._ours.update({id(one): (one, script) for one in within(twin)})
+        return twin
+
+    def _is_users(self, function: FunctionType) -> bool:
+        file = function.__code__.co_filename
+        if self._is_user_file(file):
+            return True
+        # Code that was made at run time belongs to whom its globals belong.
+        module = function.__globals__.get("__file__")
+        return file.startswith("<") and (not isinstance(module, str) or self._is_user_file(module))
+
+    def _twin_of_method(self, method: MethodType) -> Any:
+        owner, function = method.__self__, method.__func__
+        for base, name in _delegating(owner):
+            if function is base.__call__:  # `super().__call__(y_true, y_pred)`
+                clone = self._clone(owner, name)
+                return None if clone is None else MethodType(function, clone)
+        twin = self._twin(function)
+        return None if twin is None else MethodType(twin, owner)
+
+    def _twin_of_instance(self, instance: Any) -> Any:
+        call = inspect.getattr_static(type(instance), "__call__", None)
+        for base, name in _delegating(instance):
+            if call is base.__call__:
+                return self._clone(instance, name)
+        if isinstance(call, FunctionType):
+            twin = self._twin_of_function(call)
+            return None if twin is None else MethodType(twin, instance)
+        return None
+
+    def _clone(self, instance: Any, name: str) -> Any:
+        """The same object again, on which the method `name` is a twin that is bound to the original."""
+        twin = self._twin(getattr(instance, name))
+        if twin is None:
+            return None
+        if any(set(vars(base).get("__slots__", ())) - {"__dict__", "__weakref__"} for base in type(instance).__mro__):
+            raise TypeError("a class with __slots__ cannot be copied faithfully")
+        clone = object.__new__(type(instance))
+        clone.__dict__.update(instance.__dict__)
+        clone.__dict__[name] = twin
+        return clone
+
+    def _note(self, function: Any, reason: str) -> None:
+        code = getattr(function, "__code__", None)
+        where = f" ({code.co_filename}:{code.co_firstlineno})" if isinstance(code, CodeType) else ""
+        name = getattr(function, "__qualname__", None) or type(function).__qualname__
+        self.blind[f"{name}{where}: {reason}"] = None
+
+
+def _partial(inner: Callable[..., Any], partial: functools.partial[Any]) -> functools.partial[Any]:
+    twin = functools.partial(inner, *partial.args, **partial.keywords)
+    twin.__dict__.update(partial.__dict__)
+    return twin
+
+
+def _delegating(instance: object) -> Iterator[tuple[type, str]]:
+    """Classes of a framework whose `__call__` does its own work around a method of the user.
+
+    Layers and models of Keras are left alone: their `__call__` tracks state that a clone would not share.
+    """
+    keras, torch = sys.modules.get("keras"), sys.modules.get("torch")
+    if keras is not None and isinstance(instance, keras.losses.Loss):
+        yield keras.losses.Loss, "call"
+    elif torch is not None and isinstance(instance, torch.nn.Module):
+        if keras is None or not isinstance(instance, keras.layers.Layer):
+            yield torch.nn.Module, "forward"
