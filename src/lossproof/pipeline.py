@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lossproof.capture.importing import when_imported
+from lossproof.capture.place import relative_to
 from lossproof.capture.script import Outcome, run_script
 from lossproof.findings.suppression import split_allowed
 from lossproof.report.report import Report, ScriptError
@@ -76,6 +77,7 @@ def check_script(
         raise Misuse(f"{path} is a folder: give the script that trains, such as {path / 'train.py'}")
     watches: list[Watch] = []
     with ExitStack() as stack:
+        stack.enter_context(relative_to(os.getcwd()))
         if quiet is not None:
             stack.enter_context(quiet())
 

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 _PYTHON_CELLS = frozenset({"capture", "debug", "memit", "prun", "pyinstrument", "scalene", "time", "timeit", "wandb"})
 """Cell magics that execute the cell as Python; the others hand it to another language, or write it to a file."""
 
-_HARMLESS = frozenset(
-    {"autoreload", "config", "load_ext", "matplotlib", "pylab", "reload_ext", "tensorboard", "timeit"}
-)
+_HARMLESS = frozenset({"autoreload", "config", "load_ext", "matplotlib", "reload_ext", "tensorboard", "time", "timeit"})
 """Line magics without which the rest of a notebook means the same."""
 
 _TIME = re.compile(r"%time\s+(?=\S)")
@@ -49,7 +47,8 @@ def as_python(source: str) -> PythonCell:
         start = next((i for i, line in enumerate(lines) if line.strip()), 0)
     if _is_python("\n".join(lines)):
         return PythonCell("\n".join(lines))
-    return _replace_lines(lines)
+    margin = lines[start][: len(lines[start]) - len(lines[start].lstrip())]  # of a cell that is indented as a whole
+    return _replace_lines([line.removeprefix(margin) for line in lines])
 
 
 def _replace_lines(lines: list[str]) -> PythonCell:

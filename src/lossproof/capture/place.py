@@ -218,13 +218,9 @@ def _lambda_of(code: CodeType, lambdas: list[ast.Lambda]) -> ast.Lambda | None:
 
 
 def _place_of_class(cls: type) -> Place | None:
-    methods = [
-        value.__code__
-        for value in vars(cls).values()
-        if isinstance(value, FunctionType)
-        and value.__qualname__.startswith(f"{cls.__qualname__}.")
-        and not value.__code__.co_filename.startswith("<")  # made by `dataclass`
-    ]
+    own = f"{cls.__qualname__}."  # of the code, so that what `dataclass` and decorators made is not among them
+    functions = [value.__code__ for value in vars(cls).values() if isinstance(value, FunctionType)]
+    methods = [code for code in functions if code.co_qualname.startswith(own)]
     module = sys.modules.get(cls.__module__)
     filename = methods[0].co_filename if methods else getattr(module, "__file__", None)
     lines = linecache.getlines(filename) if isinstance(filename, str) else []

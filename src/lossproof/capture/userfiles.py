@@ -81,3 +81,11 @@ def _framework_folders() -> set[str]:
         for folder in getattr(module, "__path__", ())  # a plain `torch.py` of the user has none
     }
     return folders | {os.path.realpath(folder) for folder in folders}
+
+
+def is_user_function(function: object) -> bool:
+    """Whether a function (below `functools.wraps`, `partial` and bound methods) is defined in a user's file."""
+    for attribute in ("func", "__func__", "__wrapped__"):
+        function = getattr(function, attribute, function)
+    code = getattr(function, "__code__", None)
+    return code is not None and is_user_file(code.co_filename)

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from lossproof import keras_private
-from lossproof.capture.place import place_of_function
-from lossproof.capture.record import Capture, Run
-from lossproof.capture.userfiles import is_user_file
+from lossproof.capture.place import place_of_function, shown_path
+from lossproof.capture.record import Capture, LossCall, Run
+from lossproof.capture.userfiles import is_user_file, split_cell
 from lossproof.findings.finding import Place
 from lossproof.lab.backends import running_backend
 from lossproof.lab.backends.base import Tensor
-from lossproof.lab.listen import Heard, Hearing, listening
+from lossproof.lab.evaluation import Evaluation, evaluate
+from lossproof.lab.listen import Heard, listening
+from lossproof.lab.localize.events import Event, Trace
+from lossproof.lab.localize.queries import labels_for
+from lossproof.lab.localize.recorder import trace
 from lossproof.lab.model import Forward, Functional
-from lossproof.lab.received import Batch, NoBatch, received_batch
+from lossproof.lab.received import Batch, NoBatch, received_batch, to_tensors
 from lossproof.lab.step import StepOutcome, run_step
-from lossproof.lab.subject import LossSubject, MetricSubject, ObjectiveSubject, Subject
+from lossproof.lab.subject import LossSubject, MetricSubject, ObjectiveSubject, StepSubject, Subject
 from lossproof.rules.rule import NotApplicable
+
+if TYPE_CHECKING:
+    from lossproof.lab.alignment import Alignment
+    from lossproof.lab.slopes import Comparison
 
 
 class Lab:
@@ -56,36 +66,29 @@ class Lab:
             raise NotApplicable(str(reason)) from reason
 
     @cached_property
-    def _heard(self) -> tuple[Forward, Tensor, Hearing, list[float]]:
-        with listening() as hearing, self.model.scope():
-            forward = self.model.forward(self.batch.x)
-            total = self.model.compute_loss(self.batch, forward)
-            losses = [float(np.sum(self.number(loss))) for loss in forward.losses]
-        return forward, total, hearing, losses
-
-    def _hear(self) -> tuple[Forward, Tensor, Hearing, list[float]]:
-        if isinstance(self.capture.error, Exception) and "heard" not in self._kept:
-            # What made the script fail will mostly fail here too: say so once, in the user's own terms.
-            try:
-                return self._heard
-            except Exception as error:
-                raise NotApplicable(f"the objective cannot be evaluated: {type(error).__name__}") from error
-        return self._heard
+    def evaluation(self) -> Evaluation:
+        """The objective, evaluated once on the captured batch."""
+        try:
+            return evaluate(self.model, self.batch, self.overrides_train_step)
+        except NotApplicable:
+            raise
+        except Exception as error:
+            raise NotApplicable(f"the objective cannot be evaluated: {type(error).__name__}: {_line(error)}") from error
 
     @property
     def forward(self) -> Forward:
         """The forward pass in training mode."""
-        return self._hear()[0]
+        return self.evaluation.forward
 
     @property
     def total(self) -> float:
         """The objective on the captured batch, regularization included."""
-        return self.number(self._hear()[1]).item()
+        return self.evaluation.total
 
     @property
-    def forward_losses(self) -> list[float]:
+    def forward_losses(self) -> tuple[float, ...]:
         """Values of `model.losses` after the forward pass."""
-        return self._hear()[3]
+        return self.evaluation.added
 
     @cached_property
     def overrides_compute_loss(self) -> bool:
@@ -102,12 +105,17 @@ class Lab:
     @cached_property
     def losses(self) -> tuple[LossSubject, ...]:
         """Each `keras.losses.Loss` that the objective calls, compiled or called by a `compute_loss`."""
-        compiled = keras_private.flat_losses(self.capture.model) if self.capture.model is not None else []
+        if self.capture.model is None:
+            return tuple(loose_subject(call) for call in self.run.loose_losses)
+        compiled = keras_private.flat_losses(self.capture.model)
         subjects = []
-        for heard in self._hear()[2].losses:
-            named = next(((name, weight) for _, loss, weight, name in compiled if loss is heard.target), (None, None))
-            subjects.append(loss_subject(heard, named[0], named[1], self.batch.x))
-            compiled = [one for one in compiled if one[1] is not heard.target or len(compiled) == 1]
+        for heard in self.evaluation.losses:
+            # The same loss object may stand for several outputs: each call takes the next of its entries.
+            entry = next((one for one in compiled if one[1] is heard.target), None)
+            if entry is not None:
+                compiled.remove(entry)
+            _, _, weight, name = entry if entry is not None else (None, None, None, None)
+            subjects.append(loss_subject(heard, name, weight, self.batch.x))
         return tuple(subjects)
 
     @cached_property
@@ -132,8 +140,8 @@ class Lab:
 
     @cached_property
     def objective(self) -> ObjectiveSubject | None:
-        """The user's `compute_loss`, where the model overrides it."""
-        if not self.overrides_compute_loss:
+        """The user's `compute_loss`, where the model overrides it (and a step of the user's does not replace it)."""
+        if self.capture.model is None or not self.overrides_compute_loss or self.overrides_train_step:
             return None
         forward = self.forward
 
@@ -154,10 +162,25 @@ class Lab:
         )
 
     @cached_property
+    def step(self) -> StepSubject | None:
+        """The user's `train_step`, where the model overrides it."""
+        if self.capture.model is None or not self.overrides_train_step:
+            return None
+        return StepSubject(
+            kind="train_step",
+            name=f"{type(self.capture.model).__name__}.train_step",
+            function=self.capture.model.train_step,
+            y_true=self.batch.y,
+            y_pred=None,
+            sample_weight=self.batch.sample_weight,
+            x=self.batch.x,
+            model=self.model,
+        )
+
+    @cached_property
     def subjects(self) -> tuple[Subject, ...]:
-        """Everything that can be evaluated on targets and predictions: losses, and an overridden `compute_loss`."""
-        own = (self.objective,) if self.objective is not None else ()
-        return (*self.losses, *own)
+        """Everything that can be evaluated: losses, an overridden `compute_loss`, a custom `train_step`."""
+        return (*self.losses, *(one for one in (self.objective, self.step) if one is not None))
 
     # Values ------------------------------------------------------------------------------------------------------
 
@@ -175,6 +198,27 @@ class Lab:
         """What the user's function returns for a subject."""
         with self.backend.repeatable():
             return self.number(subject.unreduced())
+
+    def trace(self, subject: Subject) -> Trace:
+        """Every expression that the user's code of a subject evaluates, with its value."""
+        with self.backend.repeatable():
+            if isinstance(subject, StepSubject):
+                traces: list[Trace] = []
+
+                def step(*arguments: Any) -> Any:
+                    traces.append(trace(subject.function, *arguments))
+                    if traces[0].error is not None:
+                        raise traces[0].error
+                    return traces[0].result
+
+                with contextlib.suppress(Exception):  # it is in the trace
+                    run_step(self.model, subject.batch, step)
+                return traces[0] if traces else Trace(())
+            function, arguments = subject.traceable()
+            if isinstance(subject, ObjectiveSubject):
+                with self.model.scope():
+                    return trace(function, *arguments)
+            return trace(function, *arguments)
 
     def attempt(self, experiment: Callable[[], Any]) -> Any:
         """The result of an experiment that the user's code may refuse; None then."""
@@ -210,7 +254,74 @@ class Lab:
 
         return totals_with_added_losses(self, factors)
 
+    # Ranks and the batch axis ------------------------------------------------------------------------------------
+
+    def alignments(self, subject: Subject) -> tuple[Alignment, ...]:
+        """The subject with one tensor's rank changed to that of the predictions, for each tensor where it differs."""
+        from lossproof.lab.alignment import alignments
+
+        return tuple(alignments(subject))
+
+    def moved_into_range(self, alignment: Alignment) -> Alignment | None:
+        """See `alignment.moved_into_range`."""
+        from lossproof.lab.alignment import moved_into_range
+
+        return moved_into_range(alignment)
+
+    def first_broadcast(self, subject: Subject) -> Event | None:
+        """The first expression of the user's code in which two batch axes meet."""
+        from lossproof.lab.alignment import batch_broadcast
+
+        found: Event | None = self.attempt(lambda: batch_broadcast(self, subject))
+        return found
+
+    def dealt(self, alignment: Alignment, column: str) -> float | None:
+        """See `alignment.dealt`."""
+        from lossproof.lab.alignment import dealt
+
+        return dealt(self, alignment, column)
+
+    def perfect(self, alignment: Alignment) -> tuple[float, float] | None:
+        """See `alignment.perfect`."""
+        from lossproof.lab.alignment import perfect
+
+        return perfect(self, alignment)
+
+    # Gradients -------------------------------------------------------------------------------------------------
+
+    def slopes_in_predictions(self, subject: Subject) -> list[Comparison]:
+        """See `slopes.in_predictions`."""
+        from lossproof.lab.slopes import in_predictions
+
+        try:
+            return in_predictions(self, subject)
+        except NotApplicable:
+            raise
+        except Exception as error:
+            raise NotApplicable(f"the gradient cannot be computed: {type(error).__name__}: {_line(error)}") from error
+
+    def slopes_in_weights(self) -> Comparison | None:
+        """See `slopes.in_weights`."""
+        from lossproof.lab.slopes import in_weights
+
+        _ = self.evaluation  # where the objective cannot be evaluated, this says so
+        return in_weights(self)
+
+    def place_of_predictions_use(self) -> Place | None:
+        """The user's expression that hands the predictions, as the model made them, to a function not the user's."""
+        for subject in self.subjects:
+            leaves = {id(leaf) for leaf in keras.tree.flatten(subject.y_pred)}
+            for event in reversed(self.trace(subject).events):
+                if event.kind == "call" and any(id(operand.value) in leaves for operand in event.operands):
+                    return replace(self.place_of_event(event), labels=())
+        return self.place(self.subjects[0]) if self.subjects else self.capture.where
+
     # Places ------------------------------------------------------------------------------------------------------
+
+    def place_of_event(self, event: Event) -> Place:
+        """Where an expression stands, with the shapes of its operands under them."""
+        file, cell = split_cell(event.place.file) or (event.place.file, None)
+        return replace(event.place, file=shown_path(file), cell=cell, labels=labels_for(event))
 
     def place_of_method(self, name: str) -> Place | None:
         """Where a method of the user's model is defined; where the model was trained if it is Keras's own."""
@@ -242,3 +353,14 @@ def loss_subject(heard: Heard, output: str | None, weight: Any, x: Any = None) -
         weight=None if weight is None else float(np.array(keras.ops.convert_to_numpy(weight))),
         loss=loss,
     )
+
+
+def loose_subject(call: LossCall) -> LossSubject:
+    """A loss that was called outside of a watched fit, with what it received."""
+    data = (to_tensors(part) for part in (call.y_true, call.y_pred, call.sample_weight))
+    return loss_subject(Heard(call.loss, *data), None, None)
+
+
+def _line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:160] if lines else "no message"

@@ -18,6 +18,7 @@ from lossproof.lab.backends import running_backend
 from lossproof.lab.listen import Hearing, listening
 from lossproof.lab.model import Functional
 from lossproof.lab.received import Batch
+from lossproof.lab.replace import replaced
 
 
 @dataclass
@@ -32,8 +33,13 @@ class StepOutcome:
     logs: dict[str, Any] = field(default_factory=dict)
 
 
-def run_step(model: Functional, batch: Batch) -> StepOutcome:
+def run_step(model: Functional, batch: Batch, step: Callable[..., Any] | None = None) -> StepOutcome:
     """One eager run of `model.train_step` on a batch, from the captured weights; nothing is left changed.
+
+    Args:
+        model: The captured model.
+        batch: What the step receives.
+        step: What to call instead of `model.train_step`, with the same arguments (an instrumented twin of it).
 
     Raises:
         Whatever the user's step raises.
@@ -50,10 +56,11 @@ def run_step(model: Functional, batch: Batch) -> StepOutcome:
         stack.enter_context(_updates_withheld(outcome))
         outcome.hearing = stack.enter_context(listening())
         owner = model.model
+        step = step or owner.train_step
         if running_backend().name == "jax":
-            logs, _ = owner.train_step(_jax_state(owner), data)
+            logs, _ = step(_jax_state(owner), data)
         else:
-            logs = owner.train_step(data)
+            logs = step(data)
         if isinstance(logs, dict):
             outcome.logs = logs
     return outcome
@@ -93,20 +100,6 @@ def _jax_state(model: Any) -> tuple[list[Any], ...]:
 
 
 @contextmanager
-def _replaced(owner: Any, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
-    own = name in vars(owner)
-    original = getattr(owner, name)
-    setattr(owner, name, make(original))
-    try:
-        yield
-    finally:
-        if own:
-            setattr(owner, name, original)
-        else:
-            delattr(owner, name)
-
-
-@contextmanager
 def _updates_withheld(outcome: StepOutcome) -> Iterator[None]:
     optimizer = keras.optimizers.Optimizer
 
@@ -135,7 +128,7 @@ def _updates_withheld(outcome: StepOutcome) -> Iterator[None]:
             ("apply_gradients", heard_apply_gradients),
             ("stateless_apply", heard_stateless),
         ):
-            stack.enter_context(_replaced(optimizer, name, make))
+            stack.enter_context(replaced(optimizer, name, make))
         yield
 
 
@@ -148,5 +141,5 @@ def _differentiation_heard(outcome: StepOutcome) -> Iterator[None]:
 
     with ExitStack() as stack:
         for owner, name, make in backend.differentiation(note):
-            stack.enter_context(_replaced(owner, name, make))
+            stack.enter_context(replaced(owner, name, make))
         yield

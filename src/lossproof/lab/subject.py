@@ -18,6 +18,10 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.lab.backends import running_backend
 from lossproof.lab.backends.base import Tensor
+from lossproof.lab.model import Functional
+from lossproof.lab.received import Batch
+from lossproof.lab.step import run_step
+from lossproof.rules.rule import NotApplicable
 
 
 @dataclass(frozen=True)
@@ -164,3 +168,25 @@ class ObjectiveSubject(Subject):
 
     def traceable(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return self.function, (self.x, self.y_true, self.y_pred, self.sample_weight)
+
+
+@dataclass(frozen=True)
+class StepSubject(Subject):
+    """A `train_step` that the user's model overrides; it makes its own predictions, so `y_pred` is None."""
+
+    model: Functional | None = None
+
+    @property
+    def batch(self) -> Batch:
+        """What the step receives."""
+        return Batch(self.x, self.y_true, self.sample_weight)
+
+    def total(self) -> Tensor:
+        assert self.model is not None
+        losses = run_step(self.model, self.batch).losses
+        if not losses:
+            raise NotApplicable("the loss that this train_step differentiates could not be observed")
+        return running_backend().tensor(np.asarray(sum(losses)))
+
+    def unreduced(self) -> Tensor:
+        return self.total()

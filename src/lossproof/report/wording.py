@@ -91,8 +91,11 @@ def place(where: Place) -> str:
 
 
 def sentence(text: str) -> str:
-    """`text` with a full stop, unless it ends in one."""
+    """`text` with a capital letter and a full stop, unless it has them or begins with a name in code."""
     text = text.strip()
+    first = text.split(" ", 1)[0]
+    if first.isalpha() and first.islower():
+        text = text[0].upper() + text[1:]
     return text if not text or text[-1] in ".?!:" else text + "."
 
 

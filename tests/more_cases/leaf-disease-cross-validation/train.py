@@ -14,11 +14,11 @@ h = layers.Flatten()(h)
 h = layers.Dense(48, activation="relu")(h)
 outputs = layers.Dense(1, activation="sigmoid")(h)
 
-folds = np.array_split(np.random.default_rng(0).permutation(180), 4)
+folds = np.array_split(np.random.default_rng(0).permutation(180), 3)
 for k, held_out in enumerate(folds):
     train = np.concatenate([f for i, f in enumerate(folds) if i != k])
     model = keras.Model(inputs, outputs, name=f"fold_{k}")  # a new model for each fold
-    model.compile(optimizer=keras.optimizers.Adam(3e-3), loss="binary_crossentropy", metrics=["accuracy"])
-    model.fit(leaves[train], disease[train], batch_size=45, epochs=12, verbose=0)
+    model.compile(optimizer=keras.optimizers.Adam(5e-3), loss="binary_crossentropy", metrics=["accuracy"])
+    model.fit(leaves[train], disease[train], batch_size=45, epochs=8, verbose=0)
     loss, accuracy = model.evaluate(leaves[held_out], disease[held_out], verbose=0)
     print(f"fold {k}: held-out loss {loss:.4f}, accuracy {accuracy:.3f}")

@@ -36,7 +36,7 @@ for strength in (0.0, 0.01, 0.1):
     outputs = layers.Dense(1, kernel_regularizer=regularizers.l2(strength))(h)
     model = TemperatureModel(inputs, outputs)
     model.compile(optimizer=keras.optimizers.Adam(0.005))
-    history = model.fit(x, y, batch_size=30, epochs=40, verbose=0)
+    history = model.fit(x, y, batch_size=30, epochs=25, verbose=0)
     norm = sum(float(tf.reduce_sum(tf.square(v))) for v in model.trainable_variables if v.name == "kernel")
     error = np.mean((model.predict(x_new, verbose=0) - y_new) ** 2)
     print(f"l2={strength}: loss {history.history['loss'][-1]:.4f}, squared weights {norm:.2f}, error on new polymers {error:.3f}")

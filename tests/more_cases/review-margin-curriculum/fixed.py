@@ -17,7 +17,7 @@ class MarginModel(keras.Model):
         )
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        return ops.mean(ops.square(ops.relu(self.margin - y * y_pred)))
+        return ops.mean(ops.square(ops.relu(self.margin - ops.multiply(y, y_pred))))
 
 
 inputs = keras.Input((15,))

@@ -62,3 +62,9 @@ class Backend(Protocol):
     ) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
         """Replacements, as (owner, attribute, original -> replacement), that tell `note` each loss a user's step
         differentiates, as a concrete tensor."""
+
+    def custom_gradients(self, note: Callable[[str], None]) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
+        """Replacements, as in `differentiation`, that tell `note` the name of each gradient that the user defined."""
+
+    looks_through_predictions: bool
+    """Whether losses of this backend look at how the predictions were made, not only at their values."""

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lossproof.capture.userfiles import is_user_function
 from lossproof.lab.backends.base import Mode, Tensor
 from lossproof.lab.backends.host import host_generators
 
@@ -18,6 +19,7 @@ class JaxBackend:
     """See `base.Backend`."""
 
     name = "jax"
+    looks_through_predictions = False
 
     def tensor(self, array: Any, dtype: str | None = None) -> Tensor:
         return jnp.asarray(array, dtype=dtype)
@@ -59,7 +61,9 @@ class JaxBackend:
         return context
 
     def gradient_stops(self) -> Sequence[tuple[Any, str]]:
-        return [(jax.lax, "stop_gradient")]
+        from keras.src.backend.jax import core  # where keras.ops.stop_gradient arrives
+
+        return [(jax.lax, "stop_gradient"), (core, "stop_gradient")]
 
     def differentiation(self, note: Callable[[Tensor], None]) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
         def make(original: Any) -> Any:
@@ -77,3 +81,14 @@ class JaxBackend:
             return transform
 
         return [(jax, "value_and_grad", make), (jax, "grad", make)]
+
+    def custom_gradients(self, note: Callable[[str], None]) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
+        def make(original: Any) -> Any:
+            def call(decorated: Any, *args: Any, **kwargs: Any) -> Any:
+                if is_user_function(decorated.fun):
+                    note(getattr(decorated.fun, "__name__", "a function"))
+                return original(decorated, *args, **kwargs)
+
+            return call
+
+        return [(jax.custom_vjp, "__call__", make), (jax.custom_jvp, "__call__", make)]

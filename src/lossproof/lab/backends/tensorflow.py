@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from lossproof.capture.userfiles import is_user_function
 from lossproof.lab.backends.base import Mode, Tensor
 from lossproof.lab.backends.host import host_generators
 
@@ -18,6 +19,7 @@ class TensorFlowBackend:
     """See `base.Backend`."""
 
     name = "tensorflow"
+    looks_through_predictions = True
 
     def tensor(self, array: Any, dtype: str | None = None) -> Tensor:
         return tf.convert_to_tensor(array) if dtype is None else tf.cast(tf.convert_to_tensor(array), dtype)
@@ -78,7 +80,9 @@ class TensorFlowBackend:
         return nullcontext()
 
     def gradient_stops(self) -> Sequence[tuple[Any, str]]:
-        return [(tf, "stop_gradient")]
+        from keras.src.backend.tensorflow import core  # where keras.ops.stop_gradient arrives
+
+        return [(tf, "stop_gradient"), (core, "stop_gradient")]
 
     def differentiation(self, note: Callable[[Tensor], None]) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
         def make(original: Any) -> Any:
@@ -89,3 +93,16 @@ class TensorFlowBackend:
             return gradient
 
         return [(tf.GradientTape, "gradient", make)]
+
+    def custom_gradients(self, note: Callable[[str], None]) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
+        from tensorflow.python.ops import custom_gradient
+
+        def make(original: Any) -> Any:
+            def decorated(function: Any, *args: Any, **kwargs: Any) -> Any:
+                if is_user_function(function):
+                    note(function.__name__)
+                return original(function, *args, **kwargs)
+
+            return decorated
+
+        return [(custom_gradient, name, make) for name in ("_eager_mode_decorator", "_graph_mode_decorator")]

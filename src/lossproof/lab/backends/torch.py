@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lossproof.capture.userfiles import is_user_file, is_user_function
 from lossproof.lab.backends.base import Mode, Tensor
 from lossproof.lab.backends.host import host_generators
 
@@ -17,6 +19,7 @@ class TorchBackend:
     """See `base.Backend`."""
 
     name = "torch"
+    looks_through_predictions = False
 
     def tensor(self, array: Any, dtype: str | None = None) -> Tensor:
         from keras import ops
@@ -69,7 +72,9 @@ class TorchBackend:
         return nullcontext()
 
     def gradient_stops(self) -> Sequence[tuple[Any, str]]:
-        return [(torch.Tensor, "detach")]
+        from keras.src.backend.torch import core  # where keras.ops.stop_gradient arrives
+
+        return [(torch.Tensor, "detach"), (core, "stop_gradient")]
 
     def differentiation(self, note: Callable[[Tensor], None]) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
         def make(original: Any) -> Any:
@@ -80,3 +85,28 @@ class TorchBackend:
             return backward
 
         return [(torch.Tensor, "backward", make)]
+
+    def custom_gradients(self, note: Callable[[str], None]) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
+        def make_apply(original: Any) -> Any:
+            def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+                functions = [cls.forward, *(a for a in args if callable(a))]
+                if any(is_user_function(function) for function in functions):
+                    note(cls.__name__)
+                return original.__func__(cls, *args, **kwargs)
+
+            return classmethod(apply)
+
+        def make_enter(original: Any) -> Any:
+            def enter(guard: Any) -> Any:
+                caller = sys._getframe(1)
+                if is_user_file(caller.f_code.co_filename):
+                    note(type(guard).__name__)
+                return original(guard)
+
+            return enter
+
+        return [
+            (torch.autograd.Function, "apply", make_apply),
+            (torch.no_grad, "__enter__", make_enter),
+            (torch.inference_mode, "__enter__", make_enter),
+        ]

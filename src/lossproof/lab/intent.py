@@ -1,0 +1,66 @@
+"""Where a user changes the gradient on purpose.
+
+`stop_gradient` makes a value a constant for autodiff. A numeric derivative agrees with autodiff only if it holds the
+same values fixed: they are kept at the first evaluation and replayed in the others. Gradients that the user defines
+(`custom_gradient`, `autograd.Function`, `no_grad`) are noted, since they are not meant to be the derivative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from lossproof.lab.backends import running_backend
+from lossproof.lab.replace import replaced
+
+
+@dataclass
+class Stops:
+    """The values at which the gradient is stopped, in the order of evaluation."""
+
+    kept: list[Any] = field(default_factory=list)
+    recorded: bool = False
+    _next: int = 0
+
+    @contextmanager
+    def evaluation(self) -> Iterator[None]:
+        """One evaluation: the first records, the others replay."""
+        self._next = 0
+        with ExitStack() as stack:
+            for owner, name in running_backend().gradient_stops():
+                stack.enter_context(replaced(owner, name, self._stop))
+            yield
+        self.recorded = True
+
+    def _stop(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        depth = 0
+
+        def stop(value: Any, *args: Any, **kwargs: Any) -> Any:
+            nonlocal depth
+            if depth:  # one spelling of the function calls another
+                return original(value, *args, **kwargs)
+            depth += 1
+            try:
+                stopped = original(value, *args, **kwargs)
+            finally:
+                depth -= 1
+            if not self.recorded:
+                self.kept.append(stopped)
+                return stopped
+            position, self._next = self._next, self._next + 1
+            kept = self.kept[position] if position < len(self.kept) else stopped
+            return kept if getattr(kept, "shape", None) == getattr(stopped, "shape", None) else stopped
+
+        return stop
+
+
+@contextmanager
+def custom_gradients() -> Iterator[list[str]]:
+    """Inside, the user-defined gradients that are evaluated are named in the list."""
+    names: list[str] = []
+    with ExitStack() as stack:
+        for owner, name, make in running_backend().custom_gradients(names.append):
+            stack.enter_context(replaced(owner, name, make))
+        yield names

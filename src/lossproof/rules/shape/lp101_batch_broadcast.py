@@ -1,0 +1,157 @@
+"""LP101: targets and predictions broadcast across the batch axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lossproof.findings.finding import Counterfactual, Finding, Fix, Row, Severity
+from lossproof.lab.noise import differs
+from lossproof.rules.rule import NotApplicable, Rule
+
+if TYPE_CHECKING:
+    from lossproof.lab.alignment import Alignment
+    from lossproof.lab.lab import Lab
+
+
+class BatchBroadcast(Rule):
+    """Every prediction is compared with every target."""
+
+    code = "LP101"
+    name = "batch-broadcast"
+    severity = "error"
+    summary = "pairs every prediction with every target: y_true and y_pred broadcast across the batch axis"
+    explanation = """
+Targets of shape (B,) and predictions of shape (B, 1) do not subtract row by row: they broadcast to (B, B), and every
+prediction is compared with every target of the batch. The mean over all pairs is a number that falls for a while, so
+nothing raises, but it is smallest when every prediction is the same. Keras aligns the ranks for built-in losses and for
+functions given to `compile`; not for `keras.losses.Loss` subclasses, metric functions, an overridden `compute_loss` or
+a `train_step`.
+
+**Proof.** One input is given the rank of the predictions, and nothing else is changed. The pairs are gone and the value
+is another one. As written, the value does not follow when the targets are dealt to other rows.
+
+**What to do.** Give the targets a last axis of 1 (`y[:, None]`), or reshape `y_true` to the shape of `y_pred` inside the
+loss.
+"""
+    source = (
+        "keras/src/losses/losses.py, LossFunctionWrapper.call: only functions are aligned",
+        "https://github.com/keras-team/keras/issues/19601",
+    )
+    guilty = '''
+import keras
+import numpy as np
+from keras import layers, ops
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(64, 3)).astype("float32")
+y = x @ rng.normal(size=3).astype("float32")
+
+
+class SquaredError(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        return ops.mean(ops.square(y_true - y_pred), axis=-1)  # expect: LP101
+
+
+model = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
+model.compile(optimizer="sgd", loss=SquaredError())
+model.fit(x, y, verbose=0)
+'''
+    innocent = '''
+import keras
+import numpy as np
+from keras import layers, ops
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(64, 3)).astype("float32")
+y = x @ rng.normal(size=3).astype("float32")
+
+
+def squared_error(y_true, y_pred):
+    return ops.mean(ops.square(y_true - y_pred), axis=-1)  # Keras aligns the ranks for a function
+
+
+model = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
+model.compile(optimizer="sgd", loss=squared_error)
+model.fit(x, y, verbose=0)
+'''
+
+    def check(self, lab: Lab) -> Iterator[Finding]:
+        subjects = [*lab.subjects, *lab.metrics]
+        if not any(lab.alignments(subject) for subject in subjects):
+            raise NotApplicable("targets, weights and predictions have equal ranks")
+        for subject in subjects:
+            for alignment in lab.alignments(subject):
+                finding = self._proven(lab, alignment, "")
+                moved = None if finding is not None else lab.moved_into_range(alignment)
+                if moved is not None:
+                    finding = self._proven(lab, moved, ", predictions in the range of the targets")
+                if finding is not None:
+                    yield finding
+                    break
+
+    def _proven(self, lab: Lab, alignment: Alignment, remark: str) -> Finding | None:
+        subject, aligned = alignment.subject, alignment.aligned
+        before, after = lab.attempt(lambda: lab.value(subject)), lab.attempt(lambda: lab.value(aligned))
+        if before is None or after is None or not (np.isfinite(before) and np.isfinite(after)):
+            return None
+        size = subject.batch_size
+        # The same numbers reach both columns: what is left of a difference must be more than rounding.
+        if not differs(before, after, terms=size * size):
+            return None
+        event = lab.first_broadcast(subject)
+        if event is not None and lab.first_broadcast(aligned) is not None:
+            return None  # the pairs are made on purpose: they do not come from the rank
+        dealt = lab.dealt(alignment, "as written"), lab.dealt(alignment, "aligned")
+        unpaired = dealt[0] is not None and not differs(before, dealt[0], terms=size * size)
+        paired = dealt[1] is not None and differs(after, dealt[1], terms=size * size)
+        if not paired or (event is None and not unpaired):
+            return None
+        pairs = "rows paired"
+        rows = [
+            Row(
+                f"with {alignment.name} dealt to other rows",
+                dealt[0],
+                dealt[1],
+                "pairing is ignored" if unpaired else "",
+            )
+        ]
+        perfect = lab.perfect(alignment)
+        if perfect is not None:
+            rows.append(Row("with y_pred = y_true", *perfect, "a perfect model"))
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            title=(
+                f"every prediction is compared with all {size} {alignment.plural}: "
+                f"{size * size} pairs, {size * size - size} of them wrong"
+            ),
+            where=lab.place_of_event(event) if event is not None else lab.place(subject),
+            measured=f"1 batch of {size}{remark}",
+            explanation=(
+                f"{alignment.name} has shape {alignment.shape} where {alignment.partner} has {alignment.partner_shape}, "
+                f"so they broadcast to ({size}, {size}). Nothing raises, so training runs on."
+            ),
+            evidence={
+                "subject": subject.name,
+                "shapes": {alignment.name: list(alignment.shape), alignment.partner: list(alignment.partner_shape)},
+                "batch": size,
+                "pairs": size * size,
+                "dealt": dealt[0],
+            },
+            counterfactual=Counterfactual(
+                change=f"{alignment.name} with shape {alignment.partner_shape}",
+                before=before,
+                after=after,
+                columns=("as written", pairs),
+                label=f"{subject.kind if subject.kind == 'metric' else 'loss'} on this batch",
+                rows=tuple(rows),
+            ),
+            fix=Fix(
+                f"Give {alignment.name} the shape of {alignment.partner}: where the data are made, or in the loss.",
+                code=alignment.cure,
+            ),
+        )
