@@ -38,9 +38,10 @@ def audit(run: Run, rules: Sequence[Rule]) -> Verdict:
     verdict = Verdict()
     for capture in worth_auditing(run):
         lab = Lab(capture, run)
-        for rule in rules:
-            _apply(rule, lab, verdict)
-        verdict.cards.append(card_of(lab))
+        with capture.changes.undone():
+            for rule in rules:
+                _apply(rule, lab, verdict)
+            verdict.cards.append(card_of(lab))
     for code in verdict.checked | set(verdict.crashed):
         verdict.skipped.pop(code, None)
     verdict.findings = _distinct(verdict.findings)

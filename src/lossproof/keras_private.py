@@ -78,3 +78,12 @@ def class_weights_to_sample_weights(y: Any, class_weight: dict[int, float]) -> A
     from keras.src.trainers.data_adapters.data_adapter_utils import class_weight_to_sample_weights
 
     return class_weight_to_sample_weights(y, class_weight)
+
+
+def compiled_total(model: Any, arguments: dict[str, Any], batch: Any, y_pred: Any) -> Any:
+    """The compiled loss built anew from the arguments of `compile` (keras/src/trainers/compile_utils.py)."""
+    from keras.src.trainers.compile_utils import CompileLoss
+
+    names = getattr(model, "output_names", None)
+    fresh = CompileLoss(arguments.get("loss"), arguments.get("loss_weights"), output_names=names)
+    return fresh(batch.y, y_pred, batch.sample_weight)

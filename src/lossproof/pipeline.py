@@ -17,6 +17,7 @@ from lossproof.findings.suppression import split_allowed
 from lossproof.report.report import Report, ScriptError
 from lossproof.rules.registry import rules
 from lossproof.rules.rule import Rule
+from lossproof.silence import silence
 
 if TYPE_CHECKING:
     from lossproof.capture.record import Run
@@ -161,7 +162,8 @@ def _report(script: str | None, run: Run, chosen: Sequence[Rule]) -> Report:
 
     from lossproof.audit import audit
 
-    verdict = audit(run, chosen)
+    with silence():
+        verdict = audit(run, chosen)
     standing, allowed, notices = split_allowed(verdict.findings)
     return Report(
         script=script,

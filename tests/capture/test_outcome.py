@@ -23,6 +23,16 @@ def test_an_interrupt_is_told_apart(write, python):
     assert outcome.where.line == 2
 
 
+@pytest.mark.parametrize(("code", "status"), [("3", 3), ("None", 0), ("'no data'", 1), ("[1]", 1)])
+def test_the_code_of_an_exit(code, status, write):
+    write({"train.py": f"import sys\nsys.exit({code})\n"})
+
+    outcome = run_script("train.py")
+
+    assert (outcome.end, outcome.status, outcome.code) == (End.EXITED, status, eval(code))
+    assert (outcome.exception, outcome.traceback, outcome.where) == (None, None, None)
+
+
 def test_the_exception_and_its_place(write):
     """The place is the innermost one in the user's files, however deep in the library it was raised."""
     write(
@@ -78,10 +88,10 @@ def test_nothing_of_ours_in_any_traceback(write, python, monkeypatch):
             try:
                 functools.reduce(loss, [1, 2])
             except ValueError as error:
-                raise ExceptionGroup('all', [error, TypeError()]) from error
+                return error
 
         try:
-            train()
+            raise ExceptionGroup('all', [train(), TypeError()]) from train()
         except ExceptionGroup:
             functools.reduce(loss, [1, 2])
         """

@@ -290,3 +290,4 @@ def test_like_python(name, folder, write, python, capfd):
     assert err + (outcome.traceback or "") == expected.stderr
     assert outcome.status == expected.returncode
     assert (outcome.traceback is None) == (outcome.end in (End.FINISHED, End.EXITED))
+    assert (outcome.exception is None) == (outcome.traceback is None)

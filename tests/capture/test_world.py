@@ -77,7 +77,7 @@ def test_the_world_can_be_entered_again(folder, write):
             rate = 0.1
         os.mkdir('data')
         os.chdir('data')
-        sys.argv.append('more')
+        sys.argv = [*sys.argv, 'more']
         sys.path.append('/models')
         """
     write({"train.py": source})
@@ -93,6 +93,17 @@ def test_the_world_can_be_entered_again(folder, write):
         assert Path.cwd() == folder / "data"
 
     assert state() == before
+
+
+def test_a_recursion_limit_of_the_scripts_stays(write):
+    """Its functions need it when they are called again."""
+    write({"train.py": "import sys\nsys.setrecursionlimit(5000)\n"})
+    before = sys.getrecursionlimit()
+
+    run_script("train.py")
+
+    assert sys.getrecursionlimit() == 5000
+    sys.setrecursionlimit(before)
 
 
 def test_places_are_relative_to_where_the_check_began(write):

@@ -103,7 +103,8 @@ class Training:
     """Epochs, batch size and the optimizer's configuration."""
     began_trained_by: list[int]
     """The captures (ids) that had trained some of these variables before, through another model."""
-    began_with: list[np.ndarray] | None = None
+    began_trainable: list[np.ndarray] | None = None
+    """The values of `variables` when the call began."""
     steps: int = 0
     first_logs: dict[str, float] | None = None
 

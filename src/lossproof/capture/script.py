@@ -50,12 +50,14 @@ class Outcome:
     status: int
     """The exit status of `python SCRIPT` (130 after an interrupt, as shells say; 0 where we stopped it)."""
     world: World
+    code: object = None
+    """The argument of `sys.exit`, where that ended it."""
     exception: BaseException | None = None
-    """What ended the script, frames of ours removed; None where it finished."""
+    """What ended it, frames of ours removed; None unless it raised or was interrupted."""
     traceback: str | None = None
-    """What Python would have written to stderr; None unless it raised or was interrupted."""
+    """What Python would have written to stderr for the exception."""
     where: Place | None = None
-    """The innermost place in the user's files that the exception passed through; None unless there is a traceback."""
+    """The innermost place in the user's files that the exception passed through."""
     threads: tuple[str, ...] = ()
     """Names of non-daemon threads that still run the user's code. The interpreter will not exit before they end."""
     notices: tuple[str, ...] = ()
@@ -118,21 +120,21 @@ def run_in(
         patience: Seconds to wait for threads; None to wait as long as they run.
     """
     process, threads = os.getpid(), threading.enumerate()
-    text = where = None
+    code = exception = text = where = None
     with world.entered(), _quiet_threads():
         error = _caught(execute)
         end, status = _end(error)
-        if error is not None:
+        if error is not None and end in (End.RAISED, End.INTERRUPTED):
             without_our_frames(error)
-            if end in (End.RAISED, End.INTERRUPTED):
-                text, where = as_text(error), place_of_error(error)
-            elif end is End.EXITED:
-                _say_exit(error)
+            exception, text, where = error, as_text(error), place_of_error(error)
+        elif isinstance(error, SystemExit) and end is End.EXITED:
+            code = error.code
+            _say_exit(code)
         if os.getpid() != process:
             _leave_fork(text, status)
         # After an end that it did not come to by itself, a thread may wait for ever for what the script would do next.
         left = wait_for_threads(threads, 0.0 if end in (End.STOPPED, End.INTERRUPTED) else patience)
-    return Outcome(end, status, world, error, text, where, left)
+    return Outcome(end, status, world, code, exception, text, where, left)
 
 
 def serve_source(filename: str, text: str) -> None:
@@ -191,8 +193,7 @@ def _end(error: BaseException | None) -> tuple[End, int]:
     return (End.INTERRUPTED, 130) if isinstance(error, KeyboardInterrupt) else (End.RAISED, 1)
 
 
-def _say_exit(error: BaseException) -> None:
-    code = getattr(error, "code", None)
+def _say_exit(code: object) -> None:
     if code is not None and not isinstance(code, int):
         text = ""
         with contextlib.suppress(Exception):  # a `__str__` that fails: Python exits all the same

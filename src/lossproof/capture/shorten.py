@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -56,30 +58,26 @@ class Shortened:
         history.epoch[:] = list(range(self.first, self.first + self.asked))
 
 
-class Renumbered(keras.callbacks.Callback):
-    """Hands a user's callback through, with the epoch numbers of the uncut training."""
+@contextmanager
+def renumbered(callbacks: list[Any], shortened: Shortened) -> Iterator[None]:
+    """Inside, the epoch hooks of the user's callbacks get the epoch numbers of the uncut training."""
+    hooks = ("on_epoch_begin", "on_epoch_end")
+    patched: list[tuple[Any, str]] = []
 
-    def __init__(self, callback: Any, shortened: Shortened) -> None:
-        super().__init__()
-        self._callback = callback
-        self._shortened = shortened
+    def through(hook: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda epoch, *args, **kwargs: hook(shortened.shown_epoch(epoch), *args, **kwargs)
 
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("_callback", "_shortened", "on_epoch_begin", "on_epoch_end", "__class__"):
-            return object.__getattribute__(self, name)
-        return getattr(object.__getattribute__(self, "_callback"), name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("_callback", "_shortened"):
-            object.__setattr__(self, name, value)
-        elif "_callback" in vars(self):
-            setattr(self._callback, name, value)
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._callback.on_epoch_begin(self._shortened.shown_epoch(epoch), logs)
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._callback.on_epoch_end(self._shortened.shown_epoch(epoch), logs)
+    for callback in callbacks:
+        for name in hooks:
+            # On the instance, so that the class and what inherits from it are left alone.
+            if isinstance(callback, keras.callbacks.Callback) and name not in vars(callback):
+                vars(callback)[name] = through(getattr(callback, name))
+                patched.append((callback, name))
+    try:
+        yield
+    finally:
+        for callback, name in patched:
+            vars(callback).pop(name, None)
 
 
 class StopWhenSlow(keras.callbacks.Callback):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -30,6 +31,10 @@ class Slot:
     name: str
     read: Callable[[], Any] = field(compare=False)
     write: Callable[[Any], None] = field(compare=False)
+    word: str | None = None
+    """The name by which code reads it: of the variable, or of the attribute."""
+    readers: tuple[types.CodeType, ...] = field(default=(), compare=False)
+    """Code in which that name may stand."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +60,40 @@ class Changes:
         self.slots = {slot.name: slot for slot in reachable(roots)}
         self.first = {name: _value(slot) for name, slot in self.slots.items()}
 
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """Inside, every value is the one with which training began; afterwards the present one again."""
+        with ExitStack() as stack:
+            for change in self.changed.values():
+                with suppress(Exception):  # what cannot be set stays as it is
+                    stack.enter_context(held(change.slot, change.before))
+            yield
+
     def look(self, when: str) -> None:
         """Note which values differ from those at the beginning; the last different value is kept."""
         for name, slot in self.slots.items():
             value, first = _value(slot), self.first[name]
             if value is not None and first is not None and not _same(value, first):
                 self.changed[name] = Change(slot, first, value, when)
+
+
+@contextmanager
+def held(slot: Slot, value: Any) -> Iterator[None]:
+    """Inside, the slot holds a value; a `keras.Variable` in it is assigned."""
+    holder = slot.read()
+    if isinstance(holder, keras.Variable):
+        before = np.array(holder)
+        holder.assign(value)
+        try:
+            yield
+        finally:
+            holder.assign(before)
+        return
+    slot.write(value)
+    try:
+        yield
+    finally:
+        slot.write(holder)
 
 
 def _value(slot: Slot) -> Any:
@@ -148,14 +181,16 @@ def _function_slots(function: types.FunctionType) -> Iterator[Slot]:
     if not is_user_file(function.__code__.co_filename):
         return
     for free, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        yield Slot(free, lambda cell=cell: cell.cell_contents, functools.partial(setattr, cell, "cell_contents"))
+        write = functools.partial(setattr, cell, "cell_contents")
+        yield Slot(free, lambda cell=cell: cell.cell_contents, write, free, (function.__code__,))
     for i, default in enumerate(function.__defaults__ or ()):
         yield _constant(f"{function.__name__}.__defaults__[{i}]", default)
     for key in function.__kwdefaults__ or {}:
         yield _item(f"{function.__name__}({key}=)", function.__kwdefaults__, key)
     for used in _global_names(function.__code__):
         if used in function.__globals__:
-            yield _item(used, function.__globals__, used)
+            slot = _item(used, function.__globals__, used)
+            yield replace(slot, word=used, readers=(function.__code__,))
 
 
 def _global_names(code: types.CodeType) -> set[str]:
@@ -174,7 +209,8 @@ def _attributes(name: str, value: Any) -> Iterator[Slot]:
             continue
         if key.startswith(("_obj_reference", "_tracker", "_self_", "_keras", "_inbound", "_outbound", "_operations")):
             continue
-        yield Slot(f"{name}.{key}", functools.partial(getattr, value, key), functools.partial(_set, value, key))
+        read, write = functools.partial(getattr, value, key), functools.partial(_set, value, key)
+        yield Slot(f"{name}.{key}", read, write, key, _codes_of(type(value)))
     if isinstance(value, keras.losses.Loss) and not _is_users(type(value)):
         return
     if isinstance(value, keras.layers.Layer):
@@ -186,6 +222,11 @@ def _attributes(name: str, value: Any) -> Iterator[Slot]:
             yield _constant(layer.name, layer)
     elif isinstance(getattr(type(value), "call", None) or getattr(type(value), "__call__", None), types.FunctionType):
         yield _constant(type(value).__name__, getattr(type(value), "call", None) or type(value).__call__)
+
+
+def _codes_of(cls: type) -> tuple[types.CodeType, ...]:
+    functions = (value for base in cls.__mro__ if _is_users(base) for value in vars(base).values())
+    return tuple(f.__code__ for f in functions if isinstance(f, types.FunctionType))
 
 
 def _set(owner: Any, key: str, value: Any) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import time
 import types
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
@@ -22,10 +24,13 @@ from lossproof.capture.batch import copy_batch, count_rows, fingerprint, in_memo
 from lossproof.capture.place import user_place
 from lossproof.capture.record import Capture, Compiled, LossCall, LostAssignment, Run, Training, Update
 from lossproof.capture.script import EnoughSeen
-from lossproof.capture.shorten import Renumbered, Shortened, StopWhenSlow
+from lossproof.capture.shorten import Shortened, StopWhenSlow, renumbered
+from lossproof.capture.userfiles import is_user_file
 
 MOST_ALIKE = 3
 """Captures kept of one objective: hyper-parameter loops and episodes meet the same one again and again."""
+MOST_TRAININGS = 16
+"""Trainings whose initial weights are kept: enough for a comparison, and no burden for a loop of hundreds."""
 BATCHES_KEPT = 2
 LOOSE_KEPT = 8
 LOOP_SECONDS = 40.0
@@ -124,7 +129,8 @@ class Watch:
         shortened = self._shortened(call, arguments) if self.shorten else None
         logs: Any = None
         try:
-            logs = original(model, **self._with_observer(capture, arguments, shortened))
+            with self._renumbered(arguments, shortened):
+                logs = original(model, **self._with_observer(capture, arguments, shortened))
         except BaseException as error:
             if isinstance(error, Exception):
                 capture.error = error
@@ -153,7 +159,10 @@ class Watch:
 
     def _watch_assign(self, original: Callable[..., Any], variable: Any, value: Any, *rest: Any, **kw: Any) -> Any:
         result = original(variable, value, *rest, **kw)
-        self._quietly(lambda: self._note_assignment(variable, value))
+        by_user = is_user_file(sys._getframe(2).f_code.co_filename)
+        # During a fit it is mostly the trainer that assigns: to bring the state of its steps back.
+        if by_user or not self._active:
+            self._quietly(lambda: self._note_assignment(variable, value))
         return result
 
     def _note_assignment(self, variable: Any, value: Any) -> None:
@@ -238,10 +247,17 @@ class Watch:
                 **{key: arguments.get(key) for key in ("batch_size", "epochs", "shuffle", "class_weight")},
             },
             began_trained_by=sorted(others),
-            began_with=capture.weights,
+            began_trainable=None if others or len(self.run.trainings) >= MOST_TRAININGS else [np.array(v) for v in variables],
         )
         self.run.trainings.append(training)
         return training
+
+    def _renumbered(self, arguments: dict[str, Any], shortened: Any) -> AbstractContextManager[None]:
+        callbacks = arguments.get("callbacks")
+        if not isinstance(shortened, Shortened) or not callbacks or isinstance(callbacks, keras.callbacks.CallbackList):
+            return nullcontext()
+        own = [cb for cb in keras.tree.flatten(callbacks) if not isinstance(cb, keras.callbacks.History)]
+        return renumbered(own, shortened)
 
     def _shortened(self, call: str, arguments: dict[str, Any]) -> Any:
         if call == "fit":
@@ -264,19 +280,19 @@ class Watch:
             return arguments
         own = list(keras.tree.flatten(callbacks)) if callbacks else []
         if isinstance(shortened, Shortened):
-            own = [cb if isinstance(cb, keras.callbacks.History) else Renumbered(cb, shortened) for cb in own]
             own.append(StopWhenSlow(bool(own)))
         return {**arguments, "callbacks": [*own, observer]}
 
     def _finish(self, capture: Capture, history: Training | None, logs: Any, before: int) -> None:
         model = capture.model
         capture.steps = max(0, (_iterations(model) or 0) - before)
+        capture.lost = [one for one in capture.lost if not np.array_equal(np.array(one.variable), one.value)]
         if capture.call != "fit":
             capture.logs.append(logs if isinstance(logs, dict) else {})
         if history is None:
             return
         history.steps = capture.steps
-        if not history.variables and model.built:
+        if not history.variables and model.built:  # built by its first step
             history.variables = [weakref.ref(v) for v in model.trainable_variables]
         if capture.logs:
             history.first_logs = capture.logs[0]

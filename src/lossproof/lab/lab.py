@@ -13,7 +13,7 @@ import numpy as np
 
 from lossproof import keras_private
 from lossproof.capture.place import place_of_function, shown_path
-from lossproof.capture.record import Capture, LossCall, Run
+from lossproof.capture.record import Capture, LossCall, Run, Training
 from lossproof.capture.userfiles import is_user_file, split_cell
 from lossproof.findings.finding import Place
 from lossproof.lab.backends import running_backend
@@ -30,7 +30,10 @@ from lossproof.lab.subject import LossSubject, MetricSubject, ObjectiveSubject, 
 from lossproof.rules.rule import NotApplicable
 
 if TYPE_CHECKING:
+    from lossproof.capture.values import Change, Slot
     from lossproof.lab.alignment import Alignment
+    from lossproof.lab.blind import Blind
+    from lossproof.lab.following import Following
     from lossproof.lab.slopes import Comparison
 
 
@@ -254,6 +257,32 @@ class Lab:
 
         return totals_with_added_losses(self, factors)
 
+    # Connection to the predictions ------------------------------------------------------------------------------
+
+    def minimised(self) -> tuple[Subject, ...]:
+        """The subjects that the total is made of; see `minimised.minimised`."""
+        from lossproof.lab.minimised import minimised
+
+        return minimised(self)
+
+    def blind(self, subject: Subject) -> Blind | None:
+        """See `connection.blind`."""
+        from lossproof.lab.connection import blind
+
+        return blind(self, subject)
+
+    def blind_to_weights(self) -> Blind | None:
+        """See `weight_connection.blind_to_weights`."""
+        from lossproof.lab.weight_connection import blind_to_weights
+
+        return blind_to_weights(self)
+
+    def vanishing(self, subject: Subject) -> Event | None:
+        """See `connection.vanishing`."""
+        from lossproof.lab.connection import vanishing
+
+        return vanishing(self, subject)
+
     # Ranks and the batch axis ------------------------------------------------------------------------------------
 
     def alignments(self, subject: Subject) -> tuple[Alignment, ...]:
@@ -315,6 +344,40 @@ class Lab:
                 if event.kind == "call" and any(id(operand.value) in leaves for operand in event.operands):
                     return replace(self.place_of_event(event), labels=())
         return self.place(self.subjects[0]) if self.subjects else self.capture.where
+
+    # Execution -----------------------------------------------------------------------------------------------
+
+    def following(self, change: Change) -> Following:
+        """Whether the compiled step follows a value that the script changed. See `following.following`."""
+        from lossproof.lab.following import compiled_weight, following
+
+        return compiled_weight(self, change) or following(self, change)
+
+    def with_variable(self, variable: Any, value: np.ndarray) -> tuple[float, float]:
+        """See `following.with_variable`."""
+        from lossproof.lab.following import with_variable
+
+        return with_variable(self, variable, value)
+
+    def place_of_reading(self, slot: Slot) -> Place | None:
+        """See `following.place_of_reading`."""
+        from lossproof.lab.following import place_of_reading
+
+        return place_of_reading(slot)
+
+    # State -----------------------------------------------------------------------------------------------------
+
+    def shared_weights(self, other: Training) -> int:
+        """How many trainable weights this model shares with an earlier training."""
+        from lossproof.lab.sharing import shared_positions
+
+        return len(shared_positions(self, other))
+
+    def total_with_shared(self, other: Training) -> float | None:
+        """See `sharing.total_with_shared`."""
+        from lossproof.lab.sharing import total_with_shared
+
+        return total_with_shared(self, other)
 
     # Places ------------------------------------------------------------------------------------------------------
 

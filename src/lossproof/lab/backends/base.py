@@ -66,5 +66,21 @@ class Backend(Protocol):
     def custom_gradients(self, note: Callable[[str], None]) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
         """Replacements, as in `differentiation`, that tell `note` the name of each gradient that the user defined."""
 
+    def forward_mode(
+        self, function: Callable[..., Any], inputs: Sequence[Tensor], directions: Sequence[Tensor]
+    ) -> Any:
+        """What `function(inputs, derivative)` returns, run eagerly under forward-mode autodiff.
+
+        `derivative(value)` is, inside, the derivative of any tensor that came of the inputs, along the directions; None
+        where autodiff finds no connection.
+
+        Raises:
+            Whatever the function raises.
+        """
+
+    def lenient_conversions(self) -> AbstractContextManager[None]:
+        """Inside, a tensor under differentiation gives Python and NumPy its values, cut from autodiff, where this
+        backend would refuse them."""
+
     looks_through_predictions: bool
     """Whether losses of this backend look at how the predictions were made, not only at their values."""

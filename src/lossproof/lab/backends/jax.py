@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import jax
@@ -13,6 +13,7 @@ import numpy as np
 from lossproof.capture.userfiles import is_user_function
 from lossproof.lab.backends.base import Mode, Tensor
 from lossproof.lab.backends.host import host_generators
+from lossproof.lab.replace import replaced
 
 
 class JaxBackend:
@@ -64,6 +65,44 @@ class JaxBackend:
         from keras.src.backend.jax import core  # where keras.ops.stop_gradient arrives
 
         return [(jax.lax, "stop_gradient"), (core, "stop_gradient")]
+
+    def forward_mode(
+        self, function: Callable[..., Any], inputs: Sequence[Tensor], directions: Sequence[Tensor]
+    ) -> Any:
+        results = []
+
+        def derivative(value: Any) -> np.ndarray | None:
+            tangent = getattr(value, "tangent", None) if isinstance(value, jax.core.Tracer) else None
+            return None if tangent is None or not hasattr(tangent, "dtype") else self.numpy(tangent)
+
+        def run(*tensors: Tensor) -> Tensor:
+            results.append(function(list(tensors), derivative))
+            return tensors[0]  # what is returned must be an array, and nobody looks at it
+
+        jax.jvp(run, tuple(inputs), tuple(directions))
+        return results[0]
+
+    @contextmanager
+    def lenient_conversions(self) -> Iterator[None]:
+        # Tracers of eager autodiff hold their value as `primal` (jax/_src/interpreters/ad.py, JAX 0.10).
+        def make(convert: Callable[..., Any]) -> Callable[[Any], Any]:
+            def replacement(original: Any) -> Any:
+                def converted(tracer: Any, *args: Any, **kwargs: Any) -> Any:
+                    value = tracer
+                    while isinstance(value, jax.core.Tracer):
+                        if not hasattr(value, "primal"):
+                            return original(tracer, *args, **kwargs)
+                        value = value.primal
+                    return convert(value, *args, **kwargs)
+
+                return converted
+
+            return replacement
+
+        with ExitStack() as stack:
+            for name, convert in (("__array__", np.asarray), ("__float__", float), ("__int__", int)):
+                stack.enter_context(replaced(jax.core.Tracer, name, make(convert)))
+            yield
 
     def differentiation(self, note: Callable[[Tensor], None]) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
         def make(original: Any) -> Any:

@@ -60,6 +60,10 @@ class TensorFlowBackend:
         # read it back, so its state is kept through the context object.
         from tensorflow.python.eager import context
 
+        if tf.inside_function():  # the trace is under way: its caller has seeded
+            with host_generators():
+                yield
+            return
         eager = context.context()
         before = (getattr(eager, "_seed", None), getattr(eager, "_rng", None))
         state = before[1].getstate() if isinstance(before[1], random.Random) else None
@@ -83,6 +87,20 @@ class TensorFlowBackend:
         from keras.src.backend.tensorflow import core  # where keras.ops.stop_gradient arrives
 
         return [(tf, "stop_gradient"), (core, "stop_gradient")]
+
+    def forward_mode(
+        self, function: Callable[..., Any], inputs: Sequence[Tensor], directions: Sequence[Tensor]
+    ) -> Any:
+        with tf.autodiff.ForwardAccumulator(list(inputs), list(directions)) as accumulator:
+
+            def derivative(value: Any) -> np.ndarray | None:
+                found = accumulator.jvp(value) if isinstance(value, tf.Tensor) and value.dtype.is_floating else None
+                return None if found is None else self.numpy(tf.convert_to_tensor(found))
+
+            return function(list(inputs), derivative)
+
+    def lenient_conversions(self) -> AbstractContextManager[None]:
+        return nullcontext()  # eager tensors never refuse
 
     def differentiation(self, note: Callable[[Tensor], None]) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
         def make(original: Any) -> Any:

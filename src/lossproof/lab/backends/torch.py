@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from lossproof.capture.userfiles import is_user_file, is_user_function
 from lossproof.lab.backends.base import Mode, Tensor
 from lossproof.lab.backends.host import host_generators
+from lossproof.lab.replace import replaced
 
 
 class TorchBackend:
@@ -75,6 +76,31 @@ class TorchBackend:
         from keras.src.backend.torch import core  # where keras.ops.stop_gradient arrives
 
         return [(torch.Tensor, "detach"), (core, "stop_gradient")]
+
+    def forward_mode(
+        self, function: Callable[..., Any], inputs: Sequence[Tensor], directions: Sequence[Tensor]
+    ) -> Any:
+        with torch.autograd.forward_ad.dual_level():
+            pairs = zip(inputs, directions, strict=True)
+            duals = [torch.autograd.forward_ad.make_dual(t.detach(), d) for t, d in pairs]
+
+            def derivative(value: Any) -> np.ndarray | None:
+                if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+                    return None
+                found = torch.autograd.forward_ad.unpack_dual(value).tangent
+                return None if found is None else self.numpy(found)
+
+            return function(duals, derivative)
+
+    @contextmanager
+    def lenient_conversions(self) -> Iterator[None]:
+        def detached(original: Any) -> Any:
+            return lambda tensor, *args, **kwargs: original(tensor.data, *args, **kwargs)
+
+        with ExitStack() as stack:
+            for name in ("numpy", "__array__"):
+                stack.enter_context(replaced(torch.Tensor, name, detached))
+            yield
 
     def differentiation(self, note: Callable[[Tensor], None]) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
         def make(original: Any) -> Any:

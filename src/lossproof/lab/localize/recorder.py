@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, FrameType, FunctionType, MethodType, ModuleType, TracebackType
 from typing import Any
 
@@ -13,7 +13,7 @@ from lossproof.lab.localize.slots import AttributeSlot, ItemSlot
 from lossproof.lab.localize.source import Script
 from lossproof.lab.localize.twins import Twins
 
-_NO_DATA = (ModuleType, type, FunctionType, BuiltinFunctionType, MethodType, BaseException)
+_NO_DATA = (ModuleType, type, FunctionType, BuiltinFunctionType, MethodType, BaseException, Iterator)
 
 
 class Recorder:
@@ -87,22 +87,23 @@ class Recorder:
         return Trace(tuple(self._events[start:]), result, error, failed, self.blind, self.truncated)
 
     def record(self, site: Site, value: Any, frame: FrameType) -> None:
-        """A site was evaluated in a frame."""
-        self.note(site, value, id(frame), self.depth(frame))
+        """A site was evaluated in a frame. Never raises."""
+        if not self.truncated:
+            self.note(site, value, id(frame), self.depth(frame))
 
     def note(self, site: Site, value: Any, activation: int, depth: int) -> None:
         """A site was evaluated in the frame with the id `activation`, `depth` functions below the traced one."""
-        operands = self._operands(site, activation)
-        self._pending.pop((activation, site), None)
-        if isinstance(value, _NO_DATA) or hasattr(type(value), "__next__"):
-            return
-        if self._kept >= self._limit:
-            self.truncated = True
-            return
         try:
+            operands = self._operands(site, activation)
+            self._pending.pop((activation, site), None)
+            if issubclass(type(value), _NO_DATA):  # unlike isinstance, asks the value nothing
+                return
+            if self._kept >= self._limit:
+                self.truncated = True
+                return
             kept = self._copy(value, ())
-        except Exception as error:  # noqa: BLE001  the user's code must go on
-            self._twins.blind[f"{site.place.expression}: its value could not be kept: {error}"] = None
+        except Exception as error:  # noqa: BLE001  whatever is wrong here, the user's code must go on
+            self._twins.blind[f"{site.place.expression}: its value could not be recorded: {error!r}"] = None
             return
         self._clock += 1
         if site.awaited:

@@ -72,12 +72,8 @@ def instrumented(code: CodeType, namespace: dict[str, Any]) -> tuple[Script, Cod
 
 def filled(code: CodeType, probe: object) -> CodeType:
     """A copy of instrumented code that reports to `probe`."""
-    return code.replace(
-        co_consts=tuple(
-            filled(one, probe) if isinstance(one, CodeType) else probe if _is_placeholder(one) else one
-            for one in code.co_consts
-        )
-    )
+    constants = [filled(one, probe) if isinstance(one, CodeType) else one for one in code.co_consts]
+    return code.replace(co_consts=tuple(probe if _is_placeholder(one) else one for one in constants))
 
 
 def within(code: CodeType) -> Iterator[CodeType]:

@@ -36,7 +36,7 @@ class Twins:
 
         The twin does what the original does, result, effects and exceptions alike. Never raises.
         """
-        if isinstance(function, BuiltinFunctionType | type):
+        if issubclass(type(function), BuiltinFunctionType | type):  # unlike isinstance, runs no code of the user
             return function
         try:
             twin = self._twin(function)
@@ -52,9 +52,9 @@ class Twins:
 
     def _twin(self, function: Any) -> Any:
         """The twin, or None where there is nothing to see."""
-        if isinstance(function, FunctionType):
+        if type(function) is FunctionType:
             return self._twin_of_function(function)
-        if isinstance(function, MethodType):
+        if type(function) is MethodType:
             return self._twin_of_method(function)
         if type(function) is functools.partial:
             inner = self._twin(function.func)
@@ -81,11 +81,16 @@ class Twins:
 
     def _twin_of_code(self, function: FunctionType) -> CodeType | None:
         code = function.__code__
-        if id(code) in self._ours:
-            return None  # a twin already
         if id(code) not in self._codes:
-            self._codes[id(code)] = code, self._instrumented(function)
+            self._codes[id(code)] = code, None if self._is_twins(code) else self._instrumented(function)
         return self._codes[id(code)][1]
+
+    def _is_twins(self, code: CodeType) -> bool:
+        """Whether code is a twin's already, or a copy of one's, as `types.coroutine` makes it."""
+        for script, probe in self._probes.values():
+            if any(constant is probe for constant in code.co_consts):
+                self._ours[id(code)] = code, script
+        return id(code) in self._ours
 
     def _instrumented(self, function: FunctionType) -> CodeType | None:
         code = function.__code__
@@ -102,6 +107,7 @@ class Twins:
         if id(script) not in self._probes:
             self._probes[id(script)] = script, self._probe_for(script)
         twin = filled(template, self._probes[id(script)][1])
+        twin = twin.replace(co_flags=code.co_flags)  # `types.coroutine` marks a function by a flag
         self._ours.update({id(one): (one, script) for one in within(twin)})
         return twin
 
@@ -163,8 +169,8 @@ def _delegating(instance: object) -> Iterator[tuple[type, str]]:
     Layers and models of Keras are left alone: their `__call__` tracks state that a clone would not share.
     """
     keras, torch = sys.modules.get("keras"), sys.modules.get("torch")
-    if keras is not None and isinstance(instance, keras.losses.Loss):
+    if keras is not None and issubclass(type(instance), keras.losses.Loss):
         yield keras.losses.Loss, "call"
-    elif torch is not None and isinstance(instance, torch.nn.Module):
-        if keras is None or not isinstance(instance, keras.layers.Layer):
+    elif torch is not None and issubclass(type(instance), torch.nn.Module):
+        if keras is None or not issubclass(type(instance), keras.layers.Layer):
             yield torch.nn.Module, "forward"

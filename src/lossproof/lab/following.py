@@ -1,0 +1,166 @@
+"""Whether a compiled step follows a value that the script changes, or keeps what it read when it was traced."""
+
+from __future__ import annotations
+
+import dis
+import linecache
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from lossproof import keras_private
+from lossproof.capture.place import make_place
+from lossproof.capture.values import Change, Slot, held
+from lossproof.findings.finding import Place
+from lossproof.lab.backends.base import Mode
+from lossproof.lab.lab import Lab
+from lossproof.lab.step import restored
+from lossproof.rules.rule import NotApplicable
+
+
+@dataclass(frozen=True)
+class Following:
+    """The loss under two values: by the step traced with the first one, and by one traced anew."""
+
+    with_old: float
+    """Traced and run with the old value."""
+    kept: float
+    """The same traced step, run with the new value."""
+    fresh: float
+    """Traced anew with the new value."""
+    moved: float
+    """How much the step's whole outcome (loss, and the weights after a custom step) moves, traced anew."""
+    stuck: bool
+    """Whether the traced step gives the old outcome to the last bit although a fresh one does not."""
+
+
+def mode_of(lab: Lab) -> Mode:
+    """How the script runs its steps."""
+    model = lab.capture.model
+    if model.run_eagerly:
+        return "eager"
+    if lab.backend.name == "torch":
+        return "jit" if model.jit_compile else "eager"
+    return "jit" if model.jit_compile or lab.backend.name == "jax" else "graph"
+
+
+def following(lab: Lab, change: Change) -> Following:
+    """Change one Python value as the script did, and see whether the step follows."""
+    with held(change.slot, change.before):
+        step = _step(lab)
+        old = step()
+        with held(change.slot, change.after):
+            kept = step()
+            fresh = _step(lab)()
+    moved = float(np.abs(fresh - old).max())
+    noise = 64 * np.finfo("float32").eps * max(1e-30, float(np.abs(old).max()))
+    return Following(
+        with_old=float(old[0]),
+        kept=float(kept[0]),
+        fresh=float(fresh[0]),
+        moved=moved,
+        stuck=bool(np.array_equal(kept, old) and moved > noise),
+    )
+
+
+def compiled_weight(lab: Lab, change: Change) -> Following | None:
+    """For an entry of `loss_weights`: the copy that `compile` made is used, whatever the user's container says."""
+    compiled = lab.capture.compiled
+    if compiled is None or not change.slot.name.startswith("loss_weights["):
+        return None
+    with held(change.slot, change.before):
+        old = keras_private.compiled_total(lab.capture.model, compiled.arguments, lab.batch, lab.forward.y_pred)
+    with held(change.slot, change.after):
+        new = keras_private.compiled_total(lab.capture.model, compiled.arguments, lab.batch, lab.forward.y_pred)
+    before, after = float(lab.number(old)), float(lab.number(new))
+    return Following(before, before, after, abs(after - before), bool(before != after))
+
+
+def with_variable(lab: Lab, variable: Any, value: np.ndarray) -> tuple[float, float]:
+    """The objective as captured, and with a variable of the model at another value."""
+    before = lab.total
+    state = lab.model.state
+    position = next((i for i, (one, _) in enumerate(state) if one is variable), None)
+    if position is None:
+        raise NotApplicable("the assigned variable is not one of the model's")
+    kept = state[position]
+    try:
+        state[position] = (variable, lab.backend.tensor(value.astype(kept[1].dtype if lab.backend.name == "jax" else "float32")))
+        return before, float(lab.number(lab.model.objective(lab.batch)))
+    finally:
+        state[position] = kept
+
+
+def _step(lab: Lab) -> Callable[[], np.ndarray]:
+    """The step, to be traced at its first call: gives the loss and whatever else the step produces."""
+    if not lab.overrides_train_step:
+        compiled = lab.backend.stages(lambda: lab.model.objective(lab.batch), mode_of(lab))
+
+        def run_objective() -> np.ndarray:
+            with lab.backend.repeatable():
+                return lab.number(compiled()).reshape(1)
+
+        return run_objective
+    model = lab.model
+    data = (lab.batch.x, lab.batch.y, lab.batch.sample_weight)
+    while data[-1] is None:
+        data = data[:-1]
+    if lab.backend.name == "jax":
+        step = lab.backend.stages(model.model.train_step, mode_of(lab))
+
+        def run_stateless() -> np.ndarray:
+            logs, state = step(_state(model.model), data)
+            return _outcome(lab, logs, state[0])
+
+        return run_stateless
+    step = lab.backend.stages(lambda: model.model.train_step(data), mode_of(lab))
+
+    def run() -> np.ndarray:
+        with lab.backend.repeatable(), restored(model):
+            logs = step()
+            return _outcome(lab, logs, [variable.value for variable in model.trainable])
+
+    return run
+
+
+def _state(model: Any) -> tuple[list[Any], ...]:
+    groups = (
+        model.trainable_variables,
+        model.non_trainable_variables,
+        model.optimizer.variables,
+        model.metrics_variables,
+    )
+    return tuple([variable.value for variable in group] for group in groups)
+
+
+def _outcome(lab: Lab, logs: Any, weights: list[Any]) -> np.ndarray:
+    values = [lab.number(value).reshape(-1) for value in keras.tree.flatten(logs) if value is not None]
+    return np.concatenate([*values, *(lab.number(weight).reshape(-1) for weight in weights)]).astype("float64")
+
+
+def place_of_reading(slot: Slot) -> Place | None:
+    """The first instruction of the user's code that reads the slot."""
+    for code in _nested(slot.readers):
+        for instruction in dis.get_instructions(code):
+            if instruction.argval == slot.word and instruction.opname.startswith("LOAD_"):
+                at = instruction.positions
+                if at is None or at.lineno is None or at.end_lineno is None:
+                    continue
+                span = (at.lineno, at.col_offset, at.end_lineno, at.end_col_offset)
+                if None in span:
+                    continue
+                lines = linecache.getlines(code.co_filename)
+                return make_place(code.co_filename, lines, span, scope=code.co_qualname)  # type: ignore[arg-type]
+    return None
+
+
+def _nested(codes: tuple[types.CodeType, ...]) -> Iterator[types.CodeType]:
+    for code in codes:
+        if code.co_name == "__init__":
+            continue  # what is read there is read before any step
+        yield code
+        yield from _nested(tuple(c for c in code.co_consts if isinstance(c, types.CodeType)))

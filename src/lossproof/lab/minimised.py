@@ -1,0 +1,50 @@
+"""Which of the losses that were heard are part of what training minimises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from lossproof.lab.evaluation import evaluate
+from lossproof.lab.lab import Lab
+from lossproof.lab.replace import replaced
+from lossproof.lab.subject import LossSubject, Subject
+
+
+def minimised(lab: Lab) -> tuple[Subject, ...]:
+    """The subjects that the total is made of.
+
+    Keras's own `compute_loss` adds every loss that has a weight. Code of the user's may evaluate a loss to report it, or
+    for a part that it cuts off: there each loss is set to 0 and to 1, and belongs to the total if that moves.
+    """
+
+    def experiment() -> tuple[Subject, ...]:
+        parts: list[Subject] = [loss for loss in lab.losses if _takes_part(lab, loss)]
+        return (*parts, *(one for one in (lab.objective, lab.step) if one is not None))
+
+    found: tuple[Subject, ...] = lab.once("minimised", experiment=experiment)
+    return found
+
+
+def _takes_part(lab: Lab, subject: LossSubject) -> bool:
+    if subject.weight == 0.0:
+        return False
+    if lab.capture.model is None or not (lab.overrides_compute_loss or lab.overrides_train_step):
+        return True
+    totals = [lab.attempt(lambda value=value: _total_with(lab, subject.loss, value)) for value in (0.0, 1.0)]
+    return totals[0] is not None and totals[1] is not None and totals[0] != totals[1]
+
+
+def _total_with(lab: Lab, loss: Any, value: float) -> float:
+    """The total if a loss returned a constant."""
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return keras.ops.convert_to_tensor(value) if self is loss else original(self, *args, **kwargs)
+
+        return call
+
+    with replaced(keras.losses.Loss, "__call__", make):
+        return evaluate(lab.model, lab.batch, lab.overrides_train_step).total

@@ -1,0 +1,111 @@
+"""Whether autodiff connects what a `train_step` or `compute_loss` minimises to the model's weights."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import ExitStack
+
+import keras
+import numpy as np
+
+from lossproof.lab.backends.base import Tensor
+from lossproof.lab.blind import FEWEST, Blind, Point, quiet
+from lossproof.lab.lab import Lab
+from lossproof.lab.model import Functional
+from lossproof.lab.noise import differs
+from lossproof.lab.replace import replaced
+from lossproof.lab.step import run_step
+
+
+def blind_to_weights(lab: Lab) -> Blind | None:
+    """The proof that the weights get no gradient though the total moves with them; None where they do get one."""
+    base = lab.attempt(lambda: look_at_weights(lab))
+    if base is None or not base.dark or not np.isfinite(base.value):
+        return None
+    points = [base]
+    random = np.random.default_rng(0)
+    for _ in range(2 * FEWEST):
+        moved = [start + random.normal(size=start.shape) * (np.std(start) or 0.1) for start in _start(lab)]
+        point = lab.attempt(lambda moved=moved: look_at_weights(lab, moved))
+        if point is not None and np.isfinite(point.value):
+            if not point.dark:
+                return None
+            points.append(point)
+    far = max(points, key=lambda one: abs(one.value - base.value))
+    if len(points) < FEWEST or not differs(base.value, far.value, terms=1024):
+        return None
+    return Blind(
+        before=base.value,
+        after=far.value,
+        subject="weights",
+        moved="at random",
+        points=len(points),
+        found=_said(points),
+        step=None,
+        refusal=base.refusal,
+    )
+
+
+def look_at_weights(lab: Lab, weights: list[np.ndarray] | None = None) -> Point:
+    """The total and its gradient for the trainable weights, at the captured ones or at others.
+
+    Raises:
+        Whatever the user's code raises.
+    """
+    if lab.overrides_train_step:
+        return _look_at_step(lab, weights)
+    tensors = lab.model.start
+    if weights is not None:
+        tensors = [lab.backend.tensor(array.astype("float32")) for array in weights]
+
+    def total(*moved: Tensor) -> Tensor:
+        return keras.ops.cast(lab.model.objective(lab.batch, list(moved)), "float32")
+
+    with quiet(lab), lab.backend.lenient_conversions():
+        value, gradients = lab.backend.gradient(total, tensors)
+    found = tuple(None if gradient is None else lab.number(gradient) for gradient in gradients)
+    return Point(float(np.sum(lab.number(value))), found)
+
+
+def _look_at_step(lab: Lab, weights: list[np.ndarray] | None) -> Point:
+    values: list[float] = []
+    connected: list[bool | None] = []
+
+    def note(loss: Tensor) -> None:
+        values.append(float(np.sum(lab.number(loss))))
+        connected.append(lab.backend.connected(loss, ()))
+
+    with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        stack.enter_context(lab.backend.lenient_conversions())
+        for owner, name, make in lab.backend.differentiation(note):
+            stack.enter_context(replaced(owner, name, make))
+        try:
+            outcome = run_step(_moved(lab, weights), lab.batch)
+        except Exception as error:
+            if not connected or connected[-1] is not False:
+                raise
+            return Point(sum(values), (None,), type(error).__name__)  # nothing to differentiate: that is the answer
+    found = tuple(gradient for applied in outcome.gradients for gradient in applied)
+    return Point(sum(outcome.losses), found) if found else Point(np.nan, ())
+
+
+def _start(lab: Lab) -> list[np.ndarray]:
+    return [lab.number(tensor) for tensor in lab.model.start]
+
+
+def _moved(lab: Lab, weights: list[np.ndarray] | None) -> Functional:
+    if weights is None:
+        return lab.model
+    trainable = {id(v): array for v, array in zip(lab.model.trainable, weights, strict=True)}
+    known = {id(variable): value for variable, value in lab.model.state}
+    values = [
+        trainable[id(v)].astype("float32") if id(v) in trainable else np.asarray(lab.backend.numpy(known[id(v)]))
+        for v in lab.model.model.variables
+    ]
+    return Functional(lab.model.model, values)
+
+
+def _said(points: list[Point]) -> str:
+    return "None" if all(gradient is None for point in points for gradient in point.gradients) else "0"
