@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -34,6 +35,13 @@ def compile_metrics(model: Any) -> Any:
 def metric_function(metric: Any) -> Any:
     """The function behind a `MeanMetricWrapper` (keras/src/metrics/reduction_metrics.py)."""
     return getattr(metric, "_fn", None)
+
+
+def wrapped_function(loss: Any) -> Any:
+    """The function that `compile` has wrapped in a loss object, None for a loss that came as an object (losses.py)."""
+    from keras.src.losses import LossFunctionWrapper
+
+    return loss.fn if type(loss) is LossFunctionWrapper else None
 
 
 def build(model: Any, data: tuple[Any, Any, Any]) -> None:
@@ -87,3 +95,36 @@ def compiled_total(model: Any, arguments: dict[str, Any], batch: Any, y_pred: An
     names = getattr(model, "output_names", None)
     fresh = CompileLoss(arguments.get("loss"), arguments.get("loss_weights"), output_names=names)
     return fresh(batch.y, y_pred, batch.sample_weight)
+
+
+def compile_arguments(model: Any) -> dict[str, Any]:
+    """The loss, its weights and the metrics that are in force, as the user wrote them (trainers/compile_utils.py)."""
+    loss, metrics = compile_loss(model), compile_metrics(model)
+    return {
+        "loss": getattr(loss, "_user_loss", None),
+        "loss_weights": getattr(loss, "_user_loss_weights", None),
+        "metrics": getattr(metrics, "_user_metrics", None),
+        "weighted_metrics": getattr(metrics, "_user_weighted_metrics", None),
+    }
+
+
+@contextmanager
+def recompiled(model: Any, loss: Any, loss_weights: Any) -> Iterator[None]:
+    """Inside, the model holds a fresh `CompileLoss` of these arguments, as `compile` makes it (trainers/trainer.py)."""
+    from keras.src.trainers.compile_utils import CompileLoss
+
+    before = compile_loss(model)
+    fresh = CompileLoss(loss, loss_weights, output_names=getattr(model, "output_names", None))
+    vars(model)["_compile_loss"] = fresh  # past the tracking of attributes, which would keep it
+    try:
+        yield
+    finally:
+        vars(model)["_compile_loss"] = before
+
+
+def update_fresh_metrics(model: Any, metrics: Any, weighted_metrics: Any, batch: Any, y_pred: Any) -> None:
+    """Show a batch to a fresh `CompileMetrics` of these arguments (trainers/compile_utils.py)."""
+    from keras.src.trainers.compile_utils import CompileMetrics
+
+    fresh = CompileMetrics(metrics, weighted_metrics, output_names=getattr(model, "output_names", None))
+    fresh.update_state(batch.y, y_pred, sample_weight=batch.sample_weight)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 OLDEST_KERAS = (3, 12)
 """The oldest Keras against which the private names of `keras_private.py` hold."""
 
+PATIENCE = 5.0
+"""Seconds to wait for threads that the script leaves behind, where its training was cut short under their feet."""
+
 
 class Misuse(Exception):  # noqa: N818 - shown to the user as one line
     """The tool was asked for something that it cannot do; the text is one line for the user."""
@@ -82,14 +85,21 @@ def check_script(
         if quiet is not None:
             stack.enter_context(quiet())
 
-        def watch_it() -> None:
-            _refuse_old_keras()
-            from lossproof.capture.watch import Watch
+        refusals: list[Exception] = []
 
-            watches.append(stack.enter_context(Watch(shorten=not full)))
+        def watch_it() -> None:
+            try:
+                _refuse_old_keras()
+                from lossproof.capture.watch import Watch
+
+                watches.append(stack.enter_context(Watch(shorten=not full)))
+            except Exception as error:  # noqa: BLE001 - raised here it would look like an error of the script's import
+                refusals.append(error)
 
         with when_imported("keras", watch_it):
-            outcome = _run(path, arguments)
+            outcome = _run(path, arguments, None if full else PATIENCE)
+        if refusals:
+            raise refusals[0]
         if not watches:
             return _without_keras(path, outcome)
         watch = watches[0]
@@ -110,13 +120,13 @@ def judge(run: Run, *, select: Sequence[str] = (), ignore: Sequence[str] = ()) -
     return _report(None, run, chosen)
 
 
-def _run(path: Path, arguments: Sequence[str]) -> Outcome:
+def _run(path: Path, arguments: Sequence[str], patience: float | None) -> Outcome:
     if path.suffix != ".ipynb":
-        return run_script(path, arguments)
+        return run_script(path, arguments, patience=patience)
     from lossproof.capture.notebook import UnreadableNotebook, run_notebook
 
     try:
-        return run_notebook(path, arguments)
+        return run_notebook(path, arguments, patience=patience)
     except UnreadableNotebook as error:
         raise Misuse(str(error)) from error
 
@@ -150,7 +160,8 @@ def _judge(script: str, watch: Watch, outcome: Outcome, chosen: Sequence[Rule]) 
     if error is not None and failed is not None and outcome.exception is failed.error:
         explaining = next((f.code for f in report.findings if f.evidence.get("explains_error")), None)
         error = replace(error, explained_by=explaining, after_shortening=False)
-    notices = [*report.notices, *run.unseen]
+    notices = [*report.notices, *outcome.notices, *run.unseen]
+    notices += [f"the thread {name!r} of the script still runs" for name in outcome.threads]
     if not run.captures:
         notices.append(_nothing_seen(watch))
     notices += [f"lossproof could not look at something: {type(d).__name__}: {d}" for d in watch.defects[:3]]
@@ -189,8 +200,10 @@ def _nothing_seen(watch: Watch) -> str:
 
 
 def _script_error(outcome: Outcome, shortened: bool) -> ScriptError | None:
-    if outcome.exception is None or outcome.stopped_early:
+    if outcome.stopped_early or outcome.status == 0:
         return None
+    if outcome.exception is None:  # sys.exit(3), sys.exit("no data")
+        return ScriptError("SystemExit", str(outcome.code), "", after_shortening=shortened)
     return ScriptError(
         type=type(outcome.exception).__name__,
         message=str(outcome.exception),

@@ -9,6 +9,7 @@ import numpy as np
 
 from lossproof import keras_private
 from lossproof.capture.batch import copy_batch
+from lossproof.capture.copies import copies
 from lossproof.capture.place import user_place
 from lossproof.capture.record import Capture, Compiled, LossCall, Run
 
@@ -32,7 +33,7 @@ def captured_model(model: Any, data: dict[str, Any]) -> Run:
     )
     batch = received_batch(capture)
     keras_private.build(model, (batch.x, batch.y, batch.sample_weight))
-    capture.weights = [np.array(v) for v in model.variables]
+    capture.weights = copies(model.variables)
     return Run(captures=[capture])
 
 

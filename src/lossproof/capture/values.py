@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from lossproof.capture.copies import copy_of
 from lossproof.capture.userfiles import is_user_file
 
 MOST_VALUES = 2000
@@ -82,7 +83,7 @@ def held(slot: Slot, value: Any) -> Iterator[None]:
     """Inside, the slot holds a value; a `keras.Variable` in it is assigned."""
     holder = slot.read()
     if isinstance(holder, keras.Variable):
-        before = np.array(holder)
+        before = copy_of(holder)
         holder.assign(value)
         try:
             yield
@@ -103,7 +104,7 @@ def _value(slot: Slot) -> Any:
         return None
     if isinstance(value, keras.Variable):
         try:
-            return np.array(value)
+            return copy_of(value)
         except Exception:  # on JAX a variable has no value while the step runs
             return None
     return np.array(value) if isinstance(value, np.ndarray) else value

@@ -21,6 +21,7 @@ import keras
 import numpy as np
 
 from lossproof.capture.batch import copy_batch, count_rows, fingerprint, in_memory, recorded_generator
+from lossproof.capture.copies import copies, copy_of
 from lossproof.capture.place import user_place
 from lossproof.capture.record import Capture, Compiled, LossCall, LostAssignment, Run, Training, Update
 from lossproof.capture.script import EnoughSeen
@@ -178,7 +179,7 @@ class Watch:
         self.run.note_update(variable, update)
         lost = active is not None and keras.backend.backend() == "jax" and active.model._jax_state_synced is False
         if lost and active is not None and len(active.lost) < LOOSE_KEPT:
-            active.lost.append(LostAssignment(variable, np.array(keras.ops.convert_to_numpy(value)), where))
+            active.lost.append(LostAssignment(variable, copy_of(value), where))
 
     # One call --------------------------------------------------------------------------------------------------
 
@@ -247,7 +248,7 @@ class Watch:
                 **{key: arguments.get(key) for key in ("batch_size", "epochs", "shuffle", "class_weight")},
             },
             began_trained_by=sorted(others),
-            began_trainable=None if others or len(self.run.trainings) >= MOST_TRAININGS else [np.array(v) for v in variables],
+            began_trainable=None if others or len(self.run.trainings) >= MOST_TRAININGS else copies(variables),
         )
         self.run.trainings.append(training)
         return training
@@ -286,7 +287,7 @@ class Watch:
     def _finish(self, capture: Capture, history: Training | None, logs: Any, before: int) -> None:
         model = capture.model
         capture.steps = max(0, (_iterations(model) or 0) - before)
-        capture.lost = [one for one in capture.lost if not np.array_equal(np.array(one.variable), one.value)]
+        capture.lost = [one for one in capture.lost if not np.array_equal(copy_of(one.variable), one.value)]
         if capture.call != "fit":
             capture.logs.append(logs if isinstance(logs, dict) else {})
         if history is None:
@@ -349,13 +350,13 @@ def _bound(original: Callable[..., Any], model: Any, args: tuple[Any, ...], kwar
 
 
 def _weights(model: Any) -> list[np.ndarray] | None:
-    return [np.array(v) for v in model.variables] if model.built else None
+    return copies(model.variables) if model.built else None
 
 
 def _iterations(model: Any) -> int | None:
     optimizer = getattr(model, "optimizer", None)
     iterations = getattr(optimizer, "iterations", None)
-    return int(np.array(iterations)) if iterations is not None else None
+    return int(copy_of(iterations)) if iterations is not None else None
 
 
 def _config(optimizer: Any) -> Any:

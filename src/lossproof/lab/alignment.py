@@ -10,9 +10,10 @@ import keras
 import numpy as np
 
 from lossproof.lab.lab import Lab
-from lossproof.lab.localize.batches import compare_batches
-from lossproof.lab.localize.events import Event
+from lossproof.lab.localize.batches import BatchAxes, compare_batches
+from lossproof.lab.localize.events import Event, Trace
 from lossproof.lab.localize.queries import first_broadcast
+from lossproof.lab.localize.shapes import shape_of
 from lossproof.lab.subject import Subject, take
 
 
@@ -125,7 +126,22 @@ def perfect(lab: Lab, alignment: Alignment) -> tuple[float, float] | None:
 
 def batch_broadcast(lab: Lab, subject: Subject) -> Event | None:
     """The first expression of the user's code in which two batch axes meet; None if there is none to be seen."""
+    return first_broadcast(*_traced_twice(lab, subject))
+
+
+def batch_reduction(lab: Lab, subject: Subject) -> Event | None:
+    """The first expression of the user's code that has no batch axis though an operand has one."""
+    trace, axes = _traced_twice(lab, subject)
+    for event in trace.events:
+        value, operands = axes.of(event)
+        if event.kind in ("call", "binop") and value == 0 and shape_of(event.value) is not None and max(operands, default=0):
+            return event
+    return None
+
+
+def _traced_twice(lab: Lab, subject: Subject) -> tuple[Trace, BatchAxes]:
+    """The trace of a subject, and which axes follow the batch, by a second batch of another size."""
     size = subject.batch_size
     smaller = subject.rows(np.arange(size - 1)) if size > 2 else subject.rows(np.tile(np.arange(size), 2)[: size + 1])
     trace, other = lab.trace(subject), lab.trace(smaller)
-    return first_broadcast(trace, compare_batches(trace, other))
+    return trace, compare_batches(trace, other)

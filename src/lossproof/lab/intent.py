@@ -7,11 +7,14 @@ same values fixed: they are kept at the first evaluation and replayed in the oth
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from lossproof.capture.userfiles import is_user_file
 from lossproof.lab.backends import running_backend
 from lossproof.lab.replace import replaced
 
@@ -30,16 +33,18 @@ class Stops:
         self._next = 0
         with ExitStack() as stack:
             for owner, name in running_backend().gradient_stops():
-                stack.enter_context(replaced(owner, name, self._stop))
+                stack.enter_context(replaced(owner, name, functools.partial(self._stop, owner)))
             yield
         self.recorded = True
 
-    def _stop(self, original: Callable[..., Any]) -> Callable[..., Any]:
+    def _stop(self, owner: Any, original: Callable[..., Any]) -> Callable[..., Any]:
         depth = 0
+        # Backends stop gradients in functions of their own, too; Keras's has one caller, `keras.ops.stop_gradient`.
+        everyone = getattr(owner, "__name__", "").startswith("keras.")
 
         def stop(value: Any, *args: Any, **kwargs: Any) -> Any:
             nonlocal depth
-            if depth:  # one spelling of the function calls another
+            if depth or not (everyone or is_user_file(sys._getframe(1).f_code.co_filename)):
                 return original(value, *args, **kwargs)
             depth += 1
             try:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from lossproof.capture.values import Change, Slot
     from lossproof.lab.alignment import Alignment
     from lossproof.lab.blind import Blind
+    from lossproof.lab.trouble import Trouble
+    from lossproof.lab.compiled import CompiledObjective
     from lossproof.lab.following import Following
     from lossproof.lab.slopes import Comparison
 
@@ -102,6 +104,13 @@ class Lab:
     def overrides_train_step(self) -> bool:
         """Whether the user's model has a `train_step` of its own."""
         return type(self.capture.model).train_step is not keras.Model.train_step
+
+    @cached_property
+    def compiled(self) -> CompiledObjective:
+        """The arguments of `compile` and the targets, to be changed one at a time."""
+        from lossproof.lab.compiled import CompiledObjective
+
+        return CompiledObjective(self)
 
     # Subjects ----------------------------------------------------------------------------------------------------
 
@@ -283,6 +292,14 @@ class Lab:
 
         return vanishing(self, subject)
 
+    # NaN and Inf -------------------------------------------------------------------------------------------------
+
+    def troubles(self) -> tuple[Trouble, ...]:
+        """What is NaN or infinite on inputs that the script reaches; see `troubles.troubles`."""
+        from lossproof.lab.troubles import troubles
+
+        return troubles(self)
+
     # Ranks and the batch axis ------------------------------------------------------------------------------------
 
     def alignments(self, subject: Subject) -> tuple[Alignment, ...]:
@@ -303,6 +320,13 @@ class Lab:
 
         found: Event | None = self.attempt(lambda: batch_broadcast(self, subject))
         return found
+
+    def place_of_reduction(self, subject: Subject) -> Place | None:
+        """The user's expression that gives up the batch axis; where the subject is defined, if none can be seen."""
+        from lossproof.lab.alignment import batch_reduction
+
+        event = self.attempt(lambda: batch_reduction(self, subject))
+        return self.place_of_event(event) if event is not None else self.place(subject)
 
     def dealt(self, alignment: Alignment, column: str) -> float | None:
         """See `alignment.dealt`."""

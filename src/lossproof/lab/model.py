@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 from lossproof import keras_private
+from lossproof.capture.copies import copy_of
 from lossproof.lab.backends import running_backend
 from lossproof.lab.backends.base import Tensor
 from lossproof.lab.received import Batch
@@ -54,7 +55,7 @@ class Functional:
         pairs = []
         for variable in [*self.model.variables, *self.model.metrics_variables]:
             value = values.get(id(variable))
-            pairs.append((variable, value if value is not None else backend.tensor(np.array(variable))))
+            pairs.append((variable, value if value is not None else backend.tensor(copy_of(variable))))
         return pairs
 
     @property

@@ -1,7 +1,7 @@
 """Numeric directional derivatives with an error bar, to hold autodiff against.
 
 Source: C. Ridders, Accurate computation of F'(x) and F'(x)F''(x), Adv. Eng. Software 4(2), 1982 (extrapolation of
-central differences); N. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 4 (rounding of sums).
+central differences); J. Moré and S. Wild, Estimating computational noise, SIAM J. Sci. Comput. 33(3), 2011.
 """
 
 from __future__ import annotations
@@ -29,41 +29,47 @@ class Slope:
         return bool(np.isfinite(self.error) and abs(autodiff - self.value) > 5.0 * self.error)
 
 
-def slope(function: Callable[[float], float], dtype: str, magnitude: float | None = None) -> Slope:
+def slope(function: Callable[[float], float], dtype: str) -> Slope:
     """The derivative of `function` at 0.
 
     `function(t)` is the loss at the point moved by `t` along a direction whose length is about that of the point, so
-    that `t` counts in relative units. The step begins at the cube root of the dtype's epsilon, where truncation and
-    rounding of a central difference balance, and is then halved; the extrapolated value with the smallest error
-    wins. The difference of the one-sided slopes at the smallest step bounds what a kink nearby can do.
+    that `t` counts in relative units. The noise of the function is measured first, since a loss may compute in less
+    than the dtype that it returns. The step begins where truncation and noise of a central difference balance, and is
+    then halved; the extrapolated value with the smallest error wins. What the one-sided slopes differ by, beyond what
+    shrinks with the step, bounds the effect of a kink nearby.
 
     Args:
         function: Evaluates the loss; may return NaN where the point leaves its domain.
-        dtype: The dtype in which the loss is computed.
-        magnitude: Size of the numbers that are summed into the loss, where cancellation makes that larger than the
-            loss; defaults to the largest value met.
+        dtype: The dtype of the point.
     """
     epsilon = float(np.finfo(dtype if dtype in ("float64", "float32", "float16") else "float16").eps)
-    step = epsilon ** (1.0 / 3.0)
     centre = function(0.0)
+    noise = _noise(function, max(epsilon, float(np.finfo("float32").eps)))
+    if not np.isfinite(noise) or not np.isfinite(centre):
+        return Slope(np.nan, np.inf)
+    noise = max(noise, epsilon * abs(centre))
+    step = max(epsilon, noise / max(abs(centre), 1e-30)) ** (1.0 / 3.0)
     for _ in range(3):  # leave the domain's edge alone: come closer instead
-        found = _ridders(function, centre, step, epsilon, magnitude)
+        found = _ridders(function, centre, min(step, 0.1), noise)
         if np.isfinite(found.error):
             return found
         step /= 8.0
     return Slope(np.nan, np.inf)
 
 
-def _ridders(
-    function: Callable[[float], float], centre: float, step: float, epsilon: float, magnitude: float | None
-) -> Slope:
+def _noise(function: Callable[[float], float], epsilon: float) -> float:
+    """The standard deviation of the function's rounding errors, from third differences of closely spaced values."""
+    values = np.array([function(16.0 * epsilon * k) for k in range(-3, 5)])
+    return float(np.sqrt(np.mean(np.diff(values, 3) ** 2) / 20.0))
+
+
+def _ridders(function: Callable[[float], float], centre: float, step: float, noise: float) -> Slope:
     steps = [step / SHRINK**k for k in range(RUNGS)]
     ahead = np.array([function(h) for h in steps])
     behind = np.array([function(-h) for h in steps])
-    if not (np.isfinite(centre) and np.isfinite(ahead).all() and np.isfinite(behind).all()):
+    if not (np.isfinite(ahead).all() and np.isfinite(behind).all()):
         return Slope(np.nan, np.inf)
-    size = max(magnitude or 0.0, float(np.abs(ahead).max()), float(np.abs(behind).max()))
-    rounding = [8.0 * epsilon * size / h for h in steps]
+    rounding = [4.0 * noise / h for h in steps]
     central = [(a - b) / (2.0 * h) for a, b, h in zip(ahead, behind, steps, strict=True)]
     kinks = [abs((a - centre) - (centre - b)) / h for a, b, h in zip(ahead, behind, steps, strict=True)]
     # One-sided slopes of a smooth function differ by h f'': halving the step halves it. What does not shrink is a kink.

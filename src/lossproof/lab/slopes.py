@@ -78,7 +78,7 @@ def _compare(lab: Lab, subject: Subject, dtype: str) -> list[Comparison]:
             at = subject.changed(y_pred=keras.tree.pack_sequence_as(subject.y_pred, moved))
             with lab.backend.repeatable(), stops.evaluation():
                 value = at.unreduced() if dtype == "float64" else at.total()
-                return float(np.sum(lab.number(value)))
+            return float(np.sum(lab.number(value)))
 
         pairs = zip(gradients, direction, strict=True)
         autodiff = sum(float(np.sum(g * d)) for g, d in pairs if g is not None)
@@ -149,7 +149,8 @@ def _decide(
             weights = list(lab.model.start)
             weights[i] = lab.backend.tensor((start[i] + t * direction).astype("float32"))
             with stops.evaluation():
-                return float(lab.number(lab.model.objective(lab.batch, weights)))
+                value = lab.model.objective(lab.batch, weights)
+            return float(lab.number(value))
 
         found = Comparison(
             autodiff=float(np.sum(run[i] * direction)),

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from lossproof.capture.copies import copies
 from lossproof.lab.backends import running_backend
 from lossproof.lab.listen import Hearing, listening
 from lossproof.lab.model import Functional
@@ -71,7 +72,7 @@ def restored(model: Functional) -> Iterator[None]:
     """Inside, the model's variables hold their captured values; afterwards all of its variables are as before."""
     owner = model.model
     variables = _all_variables(owner)
-    before = [np.array(v) for v in variables]
+    before = copies(variables)
     try:
         for variable, value in model.state:
             variable.assign(value)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import keras
 import numpy as np
 
 from lossproof.lab.backends.base import Tensor
 from lossproof.lab.blind import FEWEST, Blind, Point, quiet
+from lossproof.lab.gradients import weight_gradients
 from lossproof.lab.lab import Lab
 from lossproof.lab.model import Functional
 from lossproof.lab.noise import differs
+from lossproof.lab.received import Batch
 from lossproof.lab.replace import replaced
 from lossproof.lab.step import run_step
 
 
 def blind_to_weights(lab: Lab) -> Blind | None:
     """The proof that the weights get no gradient though the total moves with them; None where they do get one."""
-    base = lab.attempt(lambda: look_at_weights(lab))
+    base = captured_point(lab)
     if base is None or not base.dark or not np.isfinite(base.value):
         return None
     points = [base]
@@ -46,20 +48,43 @@ def blind_to_weights(lab: Lab) -> Blind | None:
     )
 
 
-def look_at_weights(lab: Lab, weights: list[np.ndarray] | None = None) -> Point:
+def captured_point(lab: Lab) -> Point | None:
+    """The total and its gradient for the weights as captured; None where the objective cannot be evaluated."""
+
+    def experiment() -> Point | None:
+        if not lab.capture.training:
+            return Point(lab.total, ())
+        if not lab.overrides_train_step:
+            # What the card shows as well. It is refused where the values leave the backend; then they are let go.
+            with suppress(Exception):
+                return Point(lab.total, tuple(weight_gradients(lab)))
+        point: Point | None = lab.attempt(lambda: look_at_weights(lab))
+        return point or Point(lab.total, ())
+
+    found: Point | None = lab.once("captured point", experiment=experiment)
+    return found
+
+
+def look_at_weights(lab: Lab, weights: list[np.ndarray] | None = None, batch: Batch | None = None) -> Point:
     """The total and its gradient for the trainable weights, at the captured ones or at others.
+
+    Args:
+        lab: Of the capture.
+        weights: Values for the trainable variables instead of the captured ones.
+        batch: Instead of the captured one.
 
     Raises:
         Whatever the user's code raises.
     """
+    batch = batch if batch is not None else lab.batch
     if lab.overrides_train_step:
-        return _look_at_step(lab, weights)
+        return _look_at_step(lab, weights, batch)
     tensors = lab.model.start
     if weights is not None:
         tensors = [lab.backend.tensor(array.astype("float32")) for array in weights]
 
     def total(*moved: Tensor) -> Tensor:
-        return keras.ops.cast(lab.model.objective(lab.batch, list(moved)), "float32")
+        return keras.ops.cast(lab.model.objective(batch, list(moved)), "float32")
 
     with quiet(lab), lab.backend.lenient_conversions():
         value, gradients = lab.backend.gradient(total, tensors)
@@ -67,7 +92,7 @@ def look_at_weights(lab: Lab, weights: list[np.ndarray] | None = None) -> Point:
     return Point(float(np.sum(lab.number(value))), found)
 
 
-def _look_at_step(lab: Lab, weights: list[np.ndarray] | None) -> Point:
+def _look_at_step(lab: Lab, weights: list[np.ndarray] | None, batch: Batch) -> Point:
     values: list[float] = []
     connected: list[bool | None] = []
 
@@ -82,7 +107,7 @@ def _look_at_step(lab: Lab, weights: list[np.ndarray] | None) -> Point:
         for owner, name, make in lab.backend.differentiation(note):
             stack.enter_context(replaced(owner, name, make))
         try:
-            outcome = run_step(_moved(lab, weights), lab.batch)
+            outcome = run_step(_moved(lab, weights), batch)
         except Exception as error:
             if not connected or connected[-1] is not False:
                 raise

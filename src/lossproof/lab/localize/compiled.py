@@ -10,19 +10,27 @@ from typing import Any
 
 
 def plain_function(function: object) -> Callable[..., Any] | None:
-    """What `tf.function` or `jax.jit` was given, None for anything else.
-
-    Inside a TensorFlow graph the answer is None too: there, the compiled function's `if` may rest on AutoGraph, which
-    the plain one does not have.
-    """
+    """What `tf.function` or `jax.jit` was given, None for anything else."""
     tensorflow, jax = sys.modules.get("tensorflow"), sys.modules.get("jax")
     if tensorflow is not None and isinstance(function, tensorflow.types.experimental.PolymorphicFunction):
-        return _behind_tf_function(function) if tensorflow.executing_eagerly() else None
+        return _behind_tf_function(function)
     # `Wrapped` is a protocol of methods: ask only of what is a wrapper at all.
     wrapped = inspect.getattr_static(function, "__wrapped__", None)
     if jax is not None and callable(wrapped) and isinstance(function, jax.stages.Wrapped):
-        return wrapped
+        inner: Callable[..., Any] = wrapped
+        return inner
     return None
+
+
+def needs_compiler(function: object) -> bool:
+    """Whether a compiled function may do here what its plain one cannot.
+
+    Inside a TensorFlow graph its `if` on a tensor rests on AutoGraph. JAX and eager TensorFlow run either.
+    """
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is None or not isinstance(function, tensorflow.types.experimental.PolymorphicFunction):
+        return False
+    return not tensorflow.executing_eagerly()
 
 
 def _behind_tf_function(function: Any) -> Callable[..., Any]:

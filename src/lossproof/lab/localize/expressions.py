@@ -12,7 +12,7 @@ import ast
 from typing import Any
 
 from lossproof.lab.localize.events import Kind
-from lossproof.lab.localize.sites import Part, Position, Site, Text, position
+from lossproof.lab.localize.sites import Part, Site, Span, Text, span_of
 
 PLACEHOLDER = "\0lossproof probe\0"
 """Stands for the probe in compiled code."""
@@ -45,12 +45,11 @@ Parts = tuple[Part, ...]
 
 
 class Expressions(ast.NodeTransformer):
-    """Rewrites expressions in place; `sites` and `at` tell afterwards what stands where."""
+    """Rewrites expressions in place; `sites` tells afterwards which of them report."""
 
     def __init__(self, text: Text) -> None:
-        self.sites: list[Site] = []
-        self.at: dict[Position, Site] = {}
         self.text = text
+        self.sites: list[Site] = []
         self.scopes: list[tuple[str, bool]] = []  # name, and whether it is a function
         # Expressions that are only asked for their truth. Compiled code asks each leaf of `a and (b or c)` at most
         # once there; a probe around the whole would have a leaf asked again.
@@ -69,7 +68,7 @@ class Expressions(ast.NodeTransformer):
     def expression(self, node: ast.expr) -> tuple[ast.expr, Parts]:
         """Rewrite an expression; also what it offers as operands to the one around it, in order of evaluation."""
         if _constant(node):
-            return node, self._constant_part(node)
+            return node, _constant_part(node)
         if isinstance(node, ast.JoinedStr):
             return node, ()  # before Python 3.12, what stands in an f-string has wrong positions
         if isinstance(node, ast.Lambda):
@@ -91,8 +90,8 @@ class Expressions(ast.NodeTransformer):
             return node, ()  # known to the compiler
         if kind == "collection":
             parts = tuple(part for part in parts if part.site is not None)
-        site = self.site(kind, position(node), parts)
-        return self.probe("value", node, site, node), (self.part(site),)
+        site = self.site(kind, span_of(node), parts)
+        return self.probe("value", node, site, node), (Part(site.span, site),)
 
     def callee(self, node: ast.expr) -> tuple[ast.expr, Parts]:
         """Rewrite what is called, so that the probe may put an instrumented twin in its place; also its receiver."""
@@ -104,35 +103,25 @@ class Expressions(ast.NodeTransformer):
             node = self.expression(node)[0]
         return (self.probe("callee", node, node) if self.inside else node), receiver
 
-    def site(self, kind: Kind, at: Position, parts: Parts) -> Site:
+    def site(self, kind: Kind, span: Span, parts: Parts) -> Site:
         """A new site with operands given in order of evaluation."""
-        place = self.text.place(at, self._scope())
         first = next((part.site for part in parts if part.site is not None), None) if kind in _SKIPPING else None
         for part in parts:
             if part.site is not None:
                 part.site.awaited = True
-        ordered = tuple(sorted(parts, key=lambda part: (part.line, part.column)))
-        site = Site(len(self.sites), kind, place, ordered, first)
+        ordered = tuple(sorted(parts, key=lambda part: part.span))
+        site = Site(len(self.sites), self.text, kind, span, self._scope(), ordered, first)
         self.sites.append(site)
-        self.at[at] = site
         return site
-
-    def part(self, site: Site) -> Part:
-        """A site as an operand."""
-        place = site.place
-        assert place.expression is not None
-        assert place.column is not None
-        assert place.end_column is not None
-        return Part(site, None, place.expression, place.line, place.column, place.end_column)
 
     def probe(self, method: str, where: ast.expr | ast.stmt, *arguments: Site | ast.expr) -> ast.expr:
         """A call of the probe, with the position of `where`."""
-        given = [ast.Constant(one.index) if isinstance(one, Site) else one for one in arguments]
-        call = ast.Call(ast.Attribute(ast.Constant(PLACEHOLDER), method, ast.Load()), given, [])
-        for new in (call, call.func, call.func.value, *given):  # type: ignore[attr-defined]
-            if not hasattr(new, "lineno"):
-                ast.copy_location(new, where)
-        return call
+        given = [
+            ast.copy_location(ast.Constant(one.index), where) if isinstance(one, Site) else one for one in arguments
+        ]
+        probe = ast.copy_location(ast.Constant(PLACEHOLDER), where)
+        bound = ast.copy_location(ast.Attribute(probe, method, ast.Load()), where)
+        return ast.copy_location(ast.Call(bound, given, []), where)
 
     def _scope(self) -> str:
         """The qualified name of the function or class visited, as Python forms it."""
@@ -140,14 +129,6 @@ class Expressions(ast.NodeTransformer):
         for k, (part, _) in enumerate(self.scopes):
             name += part if k == 0 else (".<locals>." if self.scopes[k - 1][1] else ".") + part
         return name
-
-    def _constant_part(self, node: ast.expr) -> Parts:
-        try:
-            value = ast.literal_eval(node)
-        except (ValueError, TypeError, MemoryError, RecursionError):
-            return ()
-        at = position(node)
-        return (Part(None, value, self.text.segment(at), at[0], *self.text.columns(at)),)
 
     def _lambda(self, node: ast.Lambda) -> ast.Lambda:
         self.defaults(node.args)
@@ -228,6 +209,13 @@ def _constant(node: ast.expr) -> bool:
         case ast.Subscript(value=value, slice=index):
             return _constant(value) and _constant(index)
     return False
+
+
+def _constant_part(node: ast.expr) -> Parts:
+    try:
+        return (Part(span_of(node), constant=ast.literal_eval(node)),)
+    except (ValueError, TypeError, MemoryError, RecursionError):
+        return ()  # such as `2 ** 10`
 
 
 def _truth_passes_through(node: ast.expr) -> bool:

@@ -3,35 +3,51 @@
 from __future__ import annotations
 
 import ast
-from typing import Any, TypeVar
+from typing import Any
 
 from lossproof.lab.localize.expressions import Expressions, Parts
-from lossproof.lab.localize.sites import Site, position
+from lossproof.lab.localize.sites import Part, Site, span_of
 
-_Function = TypeVar("_Function", ast.FunctionDef, ast.AsyncFunctionDef)
-
+_NEVER_EVALUATED: tuple[type, ...] = (ast.TypeAlias,) if hasattr(ast, "TypeAlias") else ()  # Python 3.12
 
 
 class Instrumenter(Expressions):
     """Rewrites a module in place; what runs when the module is imported stays as it is."""
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        """Rewrite a function."""
-        return self._function(node)
+    def visit(self, node: ast.AST) -> Any:
+        """Rewrite a node and all that it holds: an expression becomes another one, a statement one or several."""
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                return self._function(node)
+            case ast.ClassDef():
+                return self._class(node)
+            case ast.AugAssign():
+                return self._augmented(node)
+            case ast.If() | ast.While() | ast.Assert():
+                self.tests.add(node.test)
+            case ast.match_case():  # patterns have a syntax of their own and are left alone
+                node.guard = self._optional(node.guard, test=True)
+                node.body = self._block(node.body)
+                return node
+            case ast.ExceptHandler():  # classes of exceptions are no values of a loss
+                node.body = self._block(node.body)
+                return node
+            case ast.AnnAssign():  # the annotation may never be evaluated
+                node.target = self.visit(node.target)
+                node.value = self._optional(node.value)
+                return node
+        if isinstance(node, _NEVER_EVALUATED):
+            return node
+        return super().visit(node)
 
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        """Rewrite a coroutine function."""
-        return self._function(node)
-
-    def _function(self, node: _Function) -> _Function:
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.stmt:
         # Decorators and defaults are evaluated in the scope around. Annotations may never be evaluated: left alone.
         node.decorator_list = [self.callee(each)[0] for each in node.decorator_list]
         self.defaults(node.args)
         node.body = self._body(node.name, True, node.body)
         return node
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        """Rewrite a class."""
+    def _class(self, node: ast.ClassDef) -> ast.ClassDef:
         node.decorator_list = [self.callee(each)[0] for each in node.decorator_list]
         node.bases = [self.visit(each) for each in node.bases]
         for keyword in node.keywords:
@@ -39,53 +55,15 @@ class Instrumenter(Expressions):
         node.body = self._body(node.name, False, node.body)
         return node
 
-    def visit_If(self, node: ast.If) -> ast.AST:
-        """Rewrite a branch."""
-        self.tests.add(node.test)
-        return self.generic_visit(node)
-
-    def visit_While(self, node: ast.While) -> ast.AST:
-        """Rewrite a loop."""
-        self.tests.add(node.test)
-        return self.generic_visit(node)
-
-    def visit_Assert(self, node: ast.Assert) -> ast.AST:
-        """Rewrite an assertion."""
-        self.tests.add(node.test)
-        return self.generic_visit(node)
-
-    def visit_match_case(self, node: ast.match_case) -> ast.AST:
-        """Rewrite guard and body; patterns have a syntax of their own and are left alone."""
-        if node.guard is not None:
-            self.tests.add(node.guard)
-            node.guard = self.visit(node.guard)
-        node.body = self._block(node.body)
-        return node
-
-    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> ast.AST:
-        """Rewrite the body; the classes of exceptions are no values of a loss."""
-        node.body = self._block(node.body)
-        return node
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        """Rewrite target and value; the annotation may never be evaluated."""
-        node.target = self.visit(node.target)
-        node.value = None if node.value is None else self.visit(node.value)
-        return node
-
-    def visit_TypeAlias(self, node: ast.AST) -> ast.AST:
-        """Leave a type alias (Python 3.12) alone: it may never be evaluated."""
-        return node
-
-    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | list[ast.stmt]:
-        """Report the old and the new value of the target, which is still read and written once."""
+    def _augmented(self, node: ast.AugAssign) -> ast.AST | list[ast.stmt]:
+        # The old and the new value of the target are reported, which is still read and written once.
         if not isinstance(node.target, ast.Name):
             return self._update(node, node.target)
         node.value, parts = self.expression(node.value)
         if not self.scopes or not self.scopes[-1][1]:
             return node  # reading a name again has no effect in a function; the namespace of a class may be anything
-        old = self.site("name", position(node.target), ())
-        new = self.site("augassign", position(node), (self.part(old), *parts))
+        old = self.site("name", span_of(node.target), ())
+        new = self.site("augassign", span_of(node), (Part(old.span, old), *parts))
         return [self._read(node.target, node.target, old), node, self._read(node.target, node, new)]
 
     def _read(self, name: ast.Name, where: ast.expr | ast.stmt, site: Site) -> ast.stmt:
@@ -94,7 +72,7 @@ class Instrumenter(Expressions):
 
     def _update(self, node: ast.AugAssign, target: ast.Attribute | ast.Subscript) -> ast.AugAssign:
         # `a[i] += b` becomes `probe.item(old, new, a)[i] += b`: a stand-in for `a` that reports what passes through.
-        at = position(target)
+        span = span_of(target)
         parts: Parts
         target.value, parts = self.expression(target.value)
         if isinstance(target, ast.Subscript):
@@ -105,8 +83,8 @@ class Instrumenter(Expressions):
         node.value, operands = self.expression(node.value)
         if self.inside:
             item = isinstance(target, ast.Subscript)
-            old = self.site("subscript" if item else "attribute", at, parts)
-            new = self.site("augassign", position(node), (self.part(old), *operands))
+            old = self.site("subscript" if item else "attribute", span, parts)
+            new = self.site("augassign", span_of(node), (Part(old.span, old), *operands))
             target.value = self.probe("item" if item else "attribute", target.value, old, new, target.value)
         return node
 
@@ -115,6 +93,13 @@ class Instrumenter(Expressions):
         body = self._block(body)
         self.scopes.pop()
         return body
+
+    def _optional(self, node: ast.expr | None, *, test: bool = False) -> ast.expr | None:
+        if node is None:
+            return None
+        if test:
+            self.tests.add(node)
+        return self.expression(node)[0]
 
     def _block(self, body: list[ast.stmt]) -> list[ast.stmt]:
         out: list[ast.stmt] = []

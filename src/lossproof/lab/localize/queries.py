@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,8 @@ def first_broadcast(trace: Trace, batch: int | BatchAxes) -> Event | None:
         if isinstance(batch, BatchAxes):
             value, operands = batch.of(event)
         else:
-            value, operands = _axes_of_size(event.value, batch), [_axes_of_size(o.value, batch) for o in event.operands]
+            value = _axes_of_size(event.value, batch)
+            operands = tuple(_axes_of_size(operand.value, batch) for operand in event.operands)
         if value >= 2 and max(operands, default=0) == 1:
             return event
     return None
@@ -98,12 +98,8 @@ def last_differentiable(trace: Trace, depends: Callable[[Any], bool]) -> Event |
         if event.value is not None and not connected(event.value) and any(connected(o.value) for o in event.operands)
     ]
     behind = _behind_result(trace)
-    # Sizes are integers that small ones share their identity with, so they come second.
-    on_path = [event for event in lost if event in behind]
-    for candidates in ([e for e in on_path if _is_real(e.value)], on_path, [e for e in lost if _is_real(e.value)], lost):
-        if candidates:
-            return candidates[0]
-    return None
+    # Small integers, such as sizes, share their identity with others, so what is real comes first.
+    return min(lost, key=lambda event: (event not in behind, not _is_real(event.value)), default=None)
 
 
 def labels_for(event: Event) -> tuple[Label, ...]:
@@ -115,7 +111,12 @@ def labels_for(event: Event) -> tuple[Label, ...]:
     labels = []
     for operand in event.operands:
         text = shape_text(operand.value)
-        if text is not None and operand.line == place.line:
+        if (
+            text is not None
+            and operand.line == place.line
+            and operand.column is not None
+            and operand.end_column is not None
+        ):
             labels.append(Label(operand.column, operand.end_column, text))
     text = shape_text(event.value)
     if text is not None and place.column is not None and place.end_column is not None:

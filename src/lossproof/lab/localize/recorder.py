@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, FrameType, FunctionType, MethodType, ModuleType, TracebackType
 from typing import Any
 
+from lossproof.capture import userfiles
+from lossproof.findings.finding import Place
 from lossproof.lab.localize.events import Event, Operand, Trace
 from lossproof.lab.localize.sites import Part, Site
 from lossproof.lab.localize.slots import AttributeSlot, ItemSlot
@@ -19,26 +21,23 @@ _NO_DATA = (ModuleType, type, FunctionType, BuiltinFunctionType, MethodType, Bas
 class Recorder:
     """Records the evaluation of functions, expression by expression.
 
-    Values are kept by reference; only of lists, dicts and tuples a copy is kept, which holds the same elements. An array
-    that later code changes in place thus changes in earlier events too: `keep` can store something else instead.
+    Values are kept by reference; only of lists, dicts and tuples a copy is kept, which holds the same elements. So an
+    array that later code changes in place changes in earlier events too: `keep` can store something else instead.
     Modules, classes, functions, exceptions and iterators are no data of a loss, and are not kept.
 
     Args:
-        is_user_file: Whether a file is the user's; functions from other files are called, but not looked into. By
-            default as capture decides.
+        is_user_file: Whether a file is the user's; functions from other files are called, but not looked into.
         keep: Applied to each value as it is evaluated; its result is stored, and the value itself goes on unchanged.
-        limit: How many values to keep at most, elements of lists counted. The rest is dropped; `truncated` then says so.
+        limit: How many values to keep at most, elements of lists counted. `truncated` says whether more were dropped.
     """
 
     def __init__(
         self,
-        is_user_file: Callable[[str], bool] | None = None,
+        is_user_file: Callable[[str], bool] = userfiles.is_user_file,
         *,
         keep: Callable[[Any], Any] | None = None,
         limit: int = 1_000_000,
     ) -> None:
-        if is_user_file is None:
-            from lossproof.capture.userfiles import is_user_file
         self.truncated = False
         self._keep = keep
         self._limit = limit
@@ -46,6 +45,7 @@ class Recorder:
         self._twins = Twins(lambda script: Probe(self, script), is_user_file)
         # Values that wait for the expression around theirs, by frame and site, each with the time of its evaluation.
         self._pending: dict[tuple[int, Site], tuple[int, Any]] = {}
+        self._places: dict[Site | Part, Place] = {}
         self._clock = 0
         self._kept = 0
 
@@ -69,8 +69,7 @@ class Recorder:
         known = len(self._twins.blind)
         twin = self._twins.of(function)
         if twin is function and len(self._twins.blind) == known:
-            name = getattr(function, "__qualname__", None) or type(function).__qualname__
-            self._twins.blind[f"{name}: it is not in the user's files"] = None
+            self._twins.note("it is not in the user's files", function)
         return twin
 
     def trace(self, function: Any, /, *args: Any, **kwargs: Any) -> Trace:
@@ -101,14 +100,14 @@ class Recorder:
             if self._kept >= self._limit:
                 self.truncated = True
                 return
-            kept = self._copy(value, ())
+            event = Event(self._place(site, site), site.kind, self._copy(value, ()), operands, depth)
         except Exception as error:  # noqa: BLE001  whatever is wrong here, the user's code must go on
-            self._twins.blind[f"{site.place.expression}: its value could not be recorded: {error!r}"] = None
+            self._twins.note(f"a value of {site.scope} could not be recorded: {error!r}")
             return
         self._clock += 1
         if site.awaited:
-            self._pending[activation, site] = self._clock, kept
-        self._events.append(Event(site.place, site.kind, kept, operands, depth))
+            self._pending[activation, site] = self._clock, event.value
+        self._events.append(event)
 
     def depth(self, frame: FrameType | None) -> int:
         """How many functions of the user, comprehensions not counted, stand between a frame and the traced one."""
@@ -143,12 +142,22 @@ class Recorder:
         operands = []
         for part in site.parts:
             if part.site is None:
-                operands.append(_operand(part, part.constant))
-                continue
-            when, value = self._pending.pop((activation, part.site), (-1, None))
+                when, value = since, part.constant
+            else:
+                when, value = self._pending.pop((activation, part.site), (-1, None))
             if when >= since:
-                operands.append(_operand(part, value))
+                place = self._place(site, part)
+                assert place.expression is not None
+                assert place.column is not None
+                assert place.end_column is not None
+                operands.append(Operand(place.expression, place.line, place.column, place.end_column, value))
         return tuple(operands)
+
+    def _place(self, site: Site, part: Site | Part) -> Place:
+        """Where a site, or one of its parts, stands."""
+        if part not in self._places:
+            self._places[part] = site.text.place(part.span, site.scope)
+        return self._places[part]
 
     def _failed(self, error: Exception) -> Event | None:
         """The innermost expression of the user that was being evaluated when `error` was raised."""
@@ -161,16 +170,15 @@ class Recorder:
         if innermost is None:
             return None
         at, script = innermost
-        code = at.tb_frame.f_code
-        first, last, column, end = list(code.co_positions())[at.tb_lasti // 2]
-        if first is None or last is None or column is None or end is None:
+        code, depth = at.tb_frame.f_code, self.depth(at.tb_frame)
+        line, last, column, end = list(code.co_positions())[at.tb_lasti // 2]
+        if line is None or last is None or column is None or end is None:
             return None
-        place = script.text.place((first, last, column, end), code.co_qualname)
-        site = script.at.get((first, last, column, end))
-        depth = self.depth(at.tb_frame)
-        if site is None:
-            return Event(place, "call", error, (), depth)
-        return Event(place, site.kind, error, self._operands(site, id(at.tb_frame)), depth)
+        span = line, column, last, end
+        site = {site.span: site for site in script.sites}.get(span)
+        if site is None:  # such as the attribute in `y.missing()`
+            return Event(script.text.place(span, code.co_qualname), "call", error, (), depth)
+        return Event(self._place(site, site), site.kind, error, self._operands(site, id(at.tb_frame)), depth)
 
 
 class Probe:
@@ -207,10 +215,6 @@ class Probe:
             lambda value: recorder.note(before, value, activation, depth),
             lambda value: recorder.note(after, value, activation, depth),
         )
-
-
-def _operand(part: Part, value: Any) -> Operand:
-    return Operand(part.expression, part.line, part.column, part.end_column, value)
 
 
 def trace(function: Any, /, *args: Any, **kwargs: Any) -> Trace:

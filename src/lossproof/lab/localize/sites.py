@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import ast
-import re
+import io
 from dataclasses import dataclass
 from typing import Any
 
+from lossproof.capture.place import make_place
 from lossproof.findings.finding import Place
 from lossproof.lab.localize.events import Kind
 
-Position = tuple[int, int, int, int]
-"""First line, last line, first column, end column: columns in bytes of UTF-8, as in `ast` and `co_positions`."""
+Span = tuple[int, int, int, int]
+"""First line and column, last line and the column after it: lines from 1, columns from 0 and in UTF-8 bytes."""
+
+
+class Text:
+    """A source text, addressed by spans."""
+
+    def __init__(self, file: str, source: str) -> None:
+        self._file = file
+        self._lines = io.StringIO(source, newline=None).readlines()  # splits lines as `ast` does
+
+    def place(self, span: Span, scope: str) -> Place:
+        """The place of an expression inside the function `scope`."""
+        return make_place(self._file, self._lines, span, scope=scope)
 
 
 @dataclass(eq=False, slots=True)
@@ -19,11 +32,16 @@ class Site:
     """An expression that reports its value."""
 
     index: int
+    """Among the sites of its text."""
+    text: Text
     kind: Kind
-    place: Place
-    parts: tuple[Part, ...] = ()
-    first: Site | None = None
-    """The operand that every evaluation begins with, None where that is a constant."""
+    span: Span
+    scope: str
+    """The qualified name of the function that it stands in."""
+    parts: tuple[Part, ...]
+    """In the order of the source."""
+    first: Site | None
+    """For an expression that may leave some operands out, the operand that it always begins with."""
     awaited: bool = False
     """Whether another site has this one among its operands."""
 
@@ -32,43 +50,13 @@ class Site:
 class Part:
     """An operand of a site: another site, or a constant with its value."""
 
-    site: Site | None
-    constant: Any
-    expression: str
-    line: int
-    column: int
-    end_column: int
+    span: Span
+    site: Site | None = None
+    constant: Any = None
 
 
-class Text:
-    """A source text, addressed by the positions of its syntax tree."""
-
-    def __init__(self, file: str, text: str) -> None:
-        self.file = file
-        self._lines = re.split("\r\n|\r|\n", text)
-
-    def segment(self, at: Position) -> str:
-        """The text between two positions."""
-        first, last, column, end = at
-        lines = [line.encode() for line in self._lines[first - 1 : last]]
-        lines[-1] = lines[-1][:end]
-        lines[0] = lines[0][column:]
-        return b"\n".join(lines).decode()
-
-    def columns(self, at: Position) -> tuple[int, int]:
-        """First column and end column on the first line, in characters."""
-        first, last, column, end = at
-        line = self._lines[first - 1].encode()
-        return len(line[:column].decode()), len((line[:end] if first == last else line).decode())
-
-    def place(self, at: Position, scope: str | None) -> Place:
-        """The place of an expression inside the function `scope`."""
-        column, end = self.columns(at)
-        return Place(self.file, at[0], column, end, self.segment(at), scope, source=self._lines[at[0] - 1])
-
-
-def position(node: ast.expr | ast.stmt) -> Position:
+def span_of(node: ast.expr | ast.stmt) -> Span:
     """Where a node stands."""
     assert node.end_lineno is not None
     assert node.end_col_offset is not None
-    return node.lineno, node.end_lineno, node.col_offset, node.end_col_offset
+    return node.lineno, node.col_offset, node.end_lineno, node.end_col_offset

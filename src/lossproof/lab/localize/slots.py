@@ -1,6 +1,6 @@
 """Stand-ins for the owner of the target in `owner.name += value` and `owner[index] += value`.
 
-Python reads the target from the stand-in, computes the new value, and writes it back to the stand-in, which passes both on
+Python reads the target from the stand-in, computes the new value, and writes it to the stand-in, which passes both on
 and reports them. So the target is read once and written once, as in the original.
 """
 

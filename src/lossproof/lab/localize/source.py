@@ -5,7 +5,6 @@ by an import hook, says nothing certain about the running function.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -20,7 +19,7 @@ from typing import Any
 
 from lossproof.lab.localize.expressions import PLACEHOLDER
 from lossproof.lab.localize.instrument import Instrumenter
-from lossproof.lab.localize.sites import Position, Site, Text
+from lossproof.lab.localize.sites import Site, Text
 
 _FUTURES = sum({getattr(__future__, name).compiler_flag for name in __future__.all_feature_names})
 
@@ -35,7 +34,6 @@ class Script:
 
     text: Text
     sites: tuple[Site, ...]
-    at: Mapping[Position, Site]
     codes: Mapping[tuple[str, int], tuple[tuple[CodeType, CodeType], ...]] = field(repr=False)
     """Per name and first line: the code as Python compiles it, and the same with placeholders for the probe."""
 
@@ -90,10 +88,9 @@ def _is_placeholder(constant: object) -> bool:
 
 @lru_cache(maxsize=256)
 def _script(file: str, source: str, flags: int) -> Script:
-    options = flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT  # notebook cells may await
     text = Text(file, source)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python warned of this source when it was first compiled
+    options = flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT  # notebook cells may await
+    with warnings.catch_warnings(action="ignore"):  # Python warned of this source when it was first compiled
         plain = compile(source, file, "exec", options, dont_inherit=True)
         tree = compile(source, file, "exec", options | ast.PyCF_ONLY_AST, dont_inherit=True)
         instrumenter = Instrumenter(text)
@@ -104,7 +101,7 @@ def _script(file: str, source: str, flags: int) -> Script:
         other = counterparts.get(key)
         if one is not None and other is not None and one.co_freevars == other.co_freevars:
             codes[one.co_name, one.co_firstlineno].append((one, other))
-    return Script(text, tuple(instrumenter.sites), instrumenter.at, {key: tuple(two) for key, two in codes.items()})
+    return Script(text, tuple(instrumenter.sites), {key: tuple(two) for key, two in codes.items()})
 
 
 def _by_extent(code: CodeType) -> dict[tuple[object, ...], CodeType | None]:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any
 
-from lossproof.lab.localize.compiled import plain_function
+from lossproof.capture.place import shown_path
+from lossproof.lab.localize.compiled import needs_compiler, plain_function
 from lossproof.lab.localize.source import NoSource, Script, filled, instrumented, within
 
 
@@ -41,9 +42,13 @@ class Twins:
         try:
             twin = self._twin(function)
         except Exception as error:  # noqa: BLE001  whatever is wrong here, the user's call must go on
-            self._note(function, f"{type(error).__name__} while it was instrumented: {error}")
+            self.note(f"{type(error).__name__} while it was instrumented: {error}", function)
             return function
         return function if twin is None else twin
+
+    def note(self, reason: str, function: Any = None) -> None:
+        """Keep a reason for `blind`, of a function or in general."""
+        self.blind[reason if function is None else f"{_described(function)}: {reason}"] = None
 
     def script_of(self, code: CodeType) -> Script | None:
         """The script of a twin's code, None for any other code."""
@@ -60,15 +65,22 @@ class Twins:
             inner = self._twin(function.func)
             return None if inner is None else _partial(inner, function)
         plain = plain_function(function)
-        return self._twin_of_instance(function) if plain is None else self._twin(plain)
+        if plain is None:
+            return self._twin_of_instance(function)
+        twin = self._twin(plain)
+        if twin is not None and needs_compiler(function):
+            self.note("it is compiled inside a graph, where its own `if` and `for` may need AutoGraph", plain)
+            return None
+        return twin
 
     def _twin_of_function(self, function: FunctionType) -> FunctionType | None:
-        code = self._twin_of_code(function)
+        code = self._twin_of_code(function) if self._is_users(function) else None
         if code is None:
+            behind = inspect.unwrap(function)
+            if behind is not function and isinstance(behind, FunctionType) and self._is_users(behind):
+                self.note("it is wrapped by a decorator that cannot be looked into", behind)
             return None
-        twin = FunctionType(
-            code, function.__globals__, function.__name__, function.__defaults__, function.__closure__
-        )
+        twin = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
         twin.__kwdefaults__ = function.__kwdefaults__
         twin.__qualname__, twin.__module__, twin.__doc__ = function.__qualname__, function.__module__, function.__doc__
         for name in ("__annotate__", "__type_params__"):  # Python 3.14 and 3.12
@@ -94,15 +106,10 @@ class Twins:
 
     def _instrumented(self, function: FunctionType) -> CodeType | None:
         code = function.__code__
-        if not self._is_users(function):
-            behind = inspect.unwrap(function)
-            if isinstance(behind, FunctionType) and self._is_users(behind):
-                self._note(behind, f"it is wrapped by a decorator from {code.co_filename}, which is left alone")
-            return None
         try:
             script, template = instrumented(code, function.__globals__)
         except NoSource as reason:
-            self._note(function, str(reason))
+            self.note(str(reason), function)
             return None
         if id(script) not in self._probes:
             self._probes[id(script)] = script, self._probe_for(script)
@@ -150,11 +157,13 @@ class Twins:
         clone.__dict__[name] = twin
         return clone
 
-    def _note(self, function: Any, reason: str) -> None:
-        code = getattr(function, "__code__", None)
-        where = f" ({code.co_filename}:{code.co_firstlineno})" if isinstance(code, CodeType) else ""
-        name = getattr(function, "__qualname__", None) or type(function).__qualname__
-        self.blind[f"{name}{where}: {reason}"] = None
+
+def _described(function: object) -> str:
+    """A function's name and place, without running code of the user."""
+    function = function.__func__ if type(function) is MethodType else function
+    if type(function) is not FunctionType:
+        return type(function).__qualname__
+    return f"{function.__qualname__} ({shown_path(function.__code__.co_filename)}:{function.__code__.co_firstlineno})"
 
 
 def _partial(inner: Callable[..., Any], partial: functools.partial[Any]) -> functools.partial[Any]:
@@ -171,6 +180,7 @@ def _delegating(instance: object) -> Iterator[tuple[type, str]]:
     keras, torch = sys.modules.get("keras"), sys.modules.get("torch")
     if keras is not None and issubclass(type(instance), keras.losses.Loss):
         yield keras.losses.Loss, "call"
-    elif torch is not None and issubclass(type(instance), torch.nn.Module):
-        if keras is None or not issubclass(type(instance), keras.layers.Layer):
-            yield torch.nn.Module, "forward"
+    if torch is not None and issubclass(type(instance), torch.nn.Module):
+        if keras is not None and issubclass(type(instance), keras.layers.Layer):
+            return
+        yield torch.nn.Module, "forward"

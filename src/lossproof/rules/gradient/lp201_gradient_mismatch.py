@@ -50,7 +50,7 @@ from keras import layers, ops
 rng = np.random.default_rng(0)
 x = rng.normal(size=(64, 4)).astype("float32")
 y = np.eye(3, dtype="float32")[rng.integers(0, 3, size=64)]
-importance = np.array([1.0, 5.0, 20.0], dtype="float32")
+importance = ops.convert_to_tensor([1.0, 5.0, 20.0])
 
 
 def weighted(y_true, y_pred):
@@ -69,7 +69,7 @@ from keras import layers, ops
 rng = np.random.default_rng(0)
 x = rng.normal(size=(64, 4)).astype("float32")
 y = np.eye(3, dtype="float32")[rng.integers(0, 3, size=64)]
-importance = np.array([1.0, 5.0, 20.0], dtype="float32")
+importance = ops.convert_to_tensor([1.0, 5.0, 20.0])
 
 
 def weighted(y_true, y_pred):

@@ -49,8 +49,8 @@ y = x @ rng.normal(size=(3, 2)).astype("float32")
 trust = rng.uniform(0.1, 1.0, size=64).astype("float32")
 
 
-def squared_error(y_true, y_pred):  # expect: LP103
-    return ops.mean(ops.square(y_true - y_pred))
+def squared_error(y_true, y_pred):
+    return ops.mean(ops.square(y_true - y_pred))  # expect: LP103
 
 
 model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
@@ -106,7 +106,7 @@ model.fit(x, y, sample_weight=trust, verbose=0)
             name=self.name,
             severity=Severity.ERROR,
             title="the weights cannot act: the loss is one number for the whole batch",
-            where=lab.place(subject),
+            where=lab.place_of_reduction(subject),
             measured=f"1 batch of {size}",
             explanation=(
                 f"{subject.name} returns a single number, so Keras can only multiply it by the mean of the {size} "
@@ -138,7 +138,7 @@ model.fit(x, y, sample_weight=trust, verbose=0)
             name=self.name,
             severity=Severity.NOTE,
             title="the loss is one number for the whole batch: sample weights could not act on it",
-            where=lab.place(subject),
+            where=lab.place_of_reduction(subject),
             measured=f"1 batch of {subject.batch_size}",
             explanation=(
                 f"{subject.name} returns a single number for the batch. Without weights that is no mistake; "

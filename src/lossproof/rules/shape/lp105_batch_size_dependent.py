@@ -95,7 +95,7 @@ model.fit(x, y, batch_size=40, verbose=0)
             name=self.name,
             severity=self._severity(lab, subject),
             title="the loss is a sum over the batch",
-            where=lab.place(subject),
+            where=lab.place_of_reduction(subject),
             measured=f"1 batch of {size}",
             explanation=(
                 f"The same {size} rows give {before:.4g} once and {values[1]:.4g} when they stand in the batch twice. "

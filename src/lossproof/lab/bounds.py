@@ -1,0 +1,155 @@
+"""Predictions that are right and as sure as the output can be: where training leads.
+
+Whether an output has bounds is measured, not read off its activation: the weights of its last layer are scaled up until
+the predictions stop changing. A sigmoid is exactly 1 in float32 from a logit of 17 on, a softmax likewise; a relu is
+exactly 0 for every negative input. What tends to 0 without end on one side only (softplus, exp) is not counted: no
+training gets there.
+
+Only right predictions are tried. Sure and wrong ones, on which a logarithm without an epsilon is infinite, are met on
+data with wrong labels, but nothing here can tell how far training would go against its own gradient.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from lossproof.lab.backends.base import Tensor
+from lossproof.lab.evaluation import evaluate
+from lossproof.lab.lab import Lab
+from lossproof.lab.model import Functional
+from lossproof.lab.predictions import float_leaves
+from lossproof.lab.subject import Subject
+
+SCALES = (2.0**16, 2.0**20)
+"""Large enough for any logit that is not zero, small enough for float32."""
+LAYERS = 8
+"""How far back the layer that makes an output is looked for."""
+
+
+@dataclass(frozen=True)
+class Confident:
+    """Half of the predictions, drawn at random, moved onto their targets."""
+
+    leaves: list[np.ndarray]
+    nearly: list[np.ndarray]
+    """The same, a thousandth of the way back."""
+    moved: list[np.ndarray]
+    """Which ones, of bool."""
+
+
+def confident(lab: Lab, subject: Subject, bounds: list[np.ndarray] | None = None) -> Confident | None:
+    """The subject's predictions, half of them right and sure; None where no target says what is right.
+
+    Args:
+        lab: Of the capture.
+        subject: With the targets.
+        bounds: For each prediction tensor the values at which it saturates; only targets there are moved onto. None to
+            move onto all.
+    """
+    leaves = [lab.number(leaf) for leaf in float_leaves(lab, subject)]
+    targets = _right(lab, subject, leaves)
+    if targets is None:
+        return None
+    random = np.random.default_rng(0)
+    moved, sure, nearly = [], [], []
+    for i, (leaf, target) in enumerate(zip(leaves, targets, strict=True)):
+        half = (random.random(leaf.shape) < 0.5) & np.isfinite(target)
+        if bounds is not None:
+            half &= np.isin(target, bounds[i])
+        # Off the bound, and inside: between what is right and what was predicted, or the middle if that is the same.
+        inside = np.where(leaf == target, np.mean(bounds[i]) if bounds and bounds[i].size > 1 else target + 1.0, leaf)
+        moved.append(half)
+        sure.append(np.where(half, target, leaf))
+        nearly.append(np.where(half, target + 1e-3 * (inside - target), leaf))
+    return Confident(sure, nearly, moved) if any(half.any() for half in moved) else None
+
+
+def bounds_of(lab: Lab, subject: Subject) -> list[np.ndarray]:
+    """For each prediction tensor, the values that it takes on exactly as its layer's weights grow; mostly none."""
+    here = _predictions(lab, subject, None, 1.0)
+    found = [np.array([]) for _ in here]
+    open_ends = set(range(len(here)))
+    for layer in _layers(lab)[:LAYERS]:
+        far = {sign: _predictions(lab, subject, layer, sign * SCALES[0]) for sign in (1.0, -1.0)}
+        moved = [i for i in open_ends if any(not np.array_equal(far[sign][i], here[i]) for sign in far)]
+        if not moved:
+            continue
+        farther = {sign: _predictions(lab, subject, layer, sign * SCALES[1]) for sign in (1.0, -1.0)}
+        mirrored = _predictions(lab, subject, layer, -1.0)
+        for i in moved:
+            found[i] = _settled(here[i], mirrored[i], [far[s][i] for s in far], [farther[s][i] for s in far])
+        open_ends -= set(moved)
+        if not open_ends:
+            break
+    return found
+
+
+def _settled(here: np.ndarray, mirrored: np.ndarray, far: list[np.ndarray], farther: list[np.ndarray]) -> np.ndarray:
+    if any(one.shape != here.shape for one in (mirrored, *far, *farther)):
+        return np.array([])
+    ends, growing = [], False
+    for one, two in zip(far, farther, strict=True):
+        still = (one == two) & np.isfinite(one)
+        growing |= bool((~still & (one != here)).any())
+        ends.append(one[still & ((one != here) | (one == mirrored))])
+    values, counts = np.unique(np.concatenate(ends), return_counts=True)
+    values = values[counts > 1]  # what two predictions share is a bound; a direction, say, is each one's own
+    if growing:  # one-sided: only what is attained without growth
+        values = np.array([v for v in values if (here == v).any() or (mirrored == v).any()])
+    return values
+
+
+def _layers(lab: Lab) -> list[list[int]]:
+    """The trainable variables, as positions, grouped by the layer that owns them; the last layer first."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for i, variable in enumerate(lab.model.trainable):
+        groups[variable.path.rpartition("/")[0]].append(i)
+    return list(groups.values())[::-1]
+
+
+def _predictions(lab: Lab, subject: Subject, layer: list[int] | None, scale: float) -> list[np.ndarray]:
+    """The prediction tensors of a subject with the weights of a layer multiplied by `scale`."""
+    if layer is None:
+        return [lab.number(leaf) for leaf in float_leaves(lab, subject)]
+    scaled = {id(lab.model.trainable[i]) for i in layer}
+    weights = []
+    for variable, value in lab.model.state[: len(lab.model.model.variables)]:
+        array = np.asarray(lab.backend.numpy(value))
+        weights.append((array * scale).astype(array.dtype) if id(variable) in scaled else array)
+    model = Functional(lab.model.model, weights)
+    heard = evaluate(model, lab.batch, lab.overrides_train_step)
+    if subject is lab.objective:
+        tensors: list[Tensor] = keras.tree.flatten(heard.forward.y_pred)
+    else:
+        position = next(i for i, loss in enumerate(lab.losses) if loss is subject)
+        tensors = keras.tree.flatten(heard.losses[position].y_pred)
+    return [lab.number(leaf) for leaf in tensors if "float" in keras.backend.standardize_dtype(leaf.dtype)]
+
+
+def _right(lab: Lab, subject: Subject, leaves: list[np.ndarray]) -> list[np.ndarray] | None:
+    """The right predictions, shaped as the predictions; None where the targets do not say."""
+    targets = [lab.number(leaf) for leaf in keras.tree.flatten(subject.y_true) if lab.backend.is_tensor(leaf)]
+    if len(targets) != len(leaves):
+        return None
+    found = []
+    for leaf, target in zip(leaves, targets, strict=True):
+        if target.dtype.kind not in "fiub":
+            return None
+        if target.size == leaf.size:
+            found.append(target.reshape(leaf.shape).astype("float64"))
+        elif leaf.ndim and target.size * leaf.shape[-1] == leaf.size:
+            found.append(_one_hot(target, leaf.shape))
+        else:
+            return None
+    return found
+
+
+def _one_hot(target: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    classes = target.reshape(shape[:-1])
+    valid = (classes >= 0) & (classes < shape[-1]) & (classes == np.floor(classes))
+    hot = (np.arange(shape[-1]) == np.where(valid, classes, -1)[..., None]).astype("float64")
+    return np.where(valid[..., None], hot, np.nan)

@@ -1,0 +1,207 @@
+"""Searches the user's own data for rows on which the objective, or its gradient, is not finite.
+
+Every row's targets are tried with predictions that are at hand, which costs no forward pass; a row found so is then
+confirmed with the model's own predictions for it. As much of the data as time allows is tried with those from the start.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import keras
+import numpy as np
+
+from lossproof import keras_private
+from lossproof.capture.batch import count_rows, in_memory, is_array, take_rows
+from lossproof.lab.blind import Point, quiet
+from lossproof.lab.lab import Lab, loss_subject
+from lossproof.lab.listen import listening
+from lossproof.lab.model import Forward
+from lossproof.lab.predictions import look_here
+from lossproof.lab.received import Batch, as_batch
+from lossproof.lab.subject import take
+from lossproof.lab.trouble import finite
+from lossproof.lab.weight_connection import look_at_weights
+
+SECONDS = 0.7
+"""For each of the two searches; what is not reached by then stays unsearched."""
+CHUNK = 2048
+BATCHES = 8
+LARGEST = 1 << 28
+"""Bytes of an array up to which it is looked through for unusual rows."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A batch of the user's rows on which something is not finite."""
+
+    batch: Batch
+    rows: np.ndarray
+    """Which rows of the user's arrays, or which batch of an iterable."""
+    searched: int
+    affected: np.ndarray
+    """The rows that were found to be like that, in the order of the search; empty where only the batch is known."""
+
+
+def search(lab: Lab) -> Found | None:
+    """The first batch found. None where all that was searched is finite, or the data cannot be read again."""
+    capture = lab.capture
+    data = capture.data
+    if capture.model is None or capture.call in ("train_on_batch", "test_on_batch"):
+        return None
+    if isinstance(data.get("x"), list) and not in_memory(data["x"]):
+        return _in_batches(lab, iter(data["x"][1:]))
+    if not in_memory(data.get("x"), data.get("y")):
+        return _in_batches(lab, islice(iter(keras_private.epoch_data(data)), 1, BATCHES))
+    count = int((count_rows((data.get("x"), data.get("y"))) or 0) * (1.0 - (data.get("validation_split") or 0.0)))
+    if count <= _size(lab):
+        return None
+    return _by_targets(lab, count) or _by_forward(lab, count)
+
+
+def whole(lab: Lab, batch: Batch) -> Point:
+    """The objective on a batch, with its gradient for the weights where the call trains."""
+    if lab.capture.training:
+        return look_at_weights(lab, batch=batch)
+    with quiet(lab):
+        return Point(float(np.sum(lab.number(lab.model.objective(batch)))), ())
+
+
+def rows_of_data(lab: Lab, rows: np.ndarray) -> Batch:
+    """Rows of the user's arrays as a step would receive them.
+
+    Raises:
+        Whatever Keras's data adapters raise.
+    """
+    data = lab.capture.data
+    cut = {key: take_rows(data.get(key), rows) for key in ("x", "y", "sample_weight")}
+    return _received(lab, cut, len(rows))
+
+
+def _received(lab: Lab, cut: dict[str, Any], size: int) -> Batch:
+    cut = {**cut, "class_weight": lab.capture.data.get("class_weight"), "batch_size": size}
+    return as_batch(next(iter(keras_private.epoch_data(cut))))
+
+
+def _size(lab: Lab) -> int:
+    return int(count_rows(lab.batch.x) or 1)
+
+
+def _in_batches(lab: Lab, items: Iterator[Any]) -> Found | None:
+    deadline = time.perf_counter() + SECONDS
+    for number, item in enumerate(items, start=2):
+        batch = as_batch(item)
+        if not finite(whole(lab, batch)):
+            return Found(batch, np.array([number]), number * _size(lab), np.array([], dtype=int))
+        if time.perf_counter() > deadline:
+            break
+    return None
+
+
+def _by_targets(lab: Lab, count: int) -> Found | None:
+    if lab.overrides_train_step or not lab.losses:
+        return None
+    deadline = time.perf_counter() + SECONDS
+    step = min(count, CHUNK)
+    bad: list[int] = []
+    searched = 0
+    for start in range(0, count, step):
+        rows = np.arange(start, start + step)
+        rows = rows if rows[-1] < count else np.arange(count - step, count)  # one size, compiled once
+        found = lab.attempt(lambda rows=rows: _suspects(lab, rows))
+        if found is None:
+            return None
+        bad += [row for row in rows[found] if row >= start]
+        searched = rows[-1] + 1
+        if time.perf_counter() > deadline:
+            break
+    good = np.setdiff1d(np.arange(searched), bad)
+    for row in bad[:3]:
+        with_it = np.sort(np.append(good[: _size(lab) - 1], row))
+        batch = rows_of_data(lab, with_it)
+        if not finite(whole(lab, batch)):
+            return Found(batch, with_it, searched, np.array(bad))
+    return None
+
+
+def _suspects(lab: Lab, rows: np.ndarray) -> np.ndarray:
+    """Which of some rows give a non-finite loss or gradient with the captured predictions, shape (rows,) of bool."""
+    data, forward = lab.capture.data, lab.forward
+    cut = {key: take_rows(data.get(key), rows) for key in ("y", "sample_weight")}
+    # Only a compute_loss of the user's looks at the inputs.
+    cut["x"] = take_rows(data["x"], rows) if lab.overrides_compute_loss else np.zeros((len(rows), 1), "float32")
+    recycled = take(forward.y_pred, np.arange(len(rows)) % _size(lab))
+    with quiet(lab), listening() as hearing:
+        lab.model.compute_loss(_received(lab, cut, len(rows)), Forward(recycled, []))
+    suspects = np.zeros(len(rows), dtype=bool)
+    parts = lab.minimised()
+    for position, heard in enumerate(hearing.losses):
+        if position < len(lab.losses) and all(lab.losses[position] is not part for part in parts):
+            continue
+        subject = loss_subject(heard, None, None)
+        arrays = [lab.unreduced(subject)]
+        if lab.capture.training:
+            arrays += [g for g in look_here(lab, subject).gradients if g is not None]
+        for array in arrays:
+            if array.ndim and array.shape[0] == len(rows):
+                suspects |= ~np.isfinite(array.reshape(len(rows), -1)).all(axis=1)
+    # Where each row is bad it is not the rows: the captured batch would have shown it.
+    return suspects if not suspects.all() else np.zeros_like(suspects)
+
+
+def _by_forward(lab: Lab, count: int) -> Found | None:
+    deadline = time.perf_counter() + SECONDS
+    size = _size(lab)
+    searched = 0
+    for rows in _order(lab, count, size):
+        batch = rows_of_data(lab, rows)
+        point = lab.attempt(lambda batch=batch: whole(lab, batch))
+        if point is None:
+            return None
+        searched += len(rows)
+        if not finite(point):
+            return Found(batch, rows, searched, np.array([], dtype=int))
+        if time.perf_counter() > deadline:
+            break
+    return None
+
+
+def _order(lab: Lab, count: int, size: int) -> Iterator[np.ndarray]:
+    """Batches of rows: first some with unusual rows among others, then the rest as training would deal them."""
+    random = np.random.default_rng(0)
+    unusual = unusual_rows(lab.capture.data, count)
+    few = max(1, size // 4)
+    for start in range(0, min(len(unusual), 4 * few), few):
+        some = unusual[start : start + few]
+        others = np.setdiff1d(random.choice(count, size=min(count, 2 * size), replace=False), unusual)[: size - len(some)]
+        yield np.sort(np.concatenate([some, others]))
+    shuffled = lab.capture.call == "fit" and bool(lab.capture.data.get("shuffle", True))
+    order = random.permutation(count) if shuffled else np.arange(count)
+    for start in range(0, count - size + 1, size):
+        yield order[start : start + size]
+
+
+def unusual_rows(data: dict[str, Any], count: int) -> np.ndarray:
+    """Rows worth looking at first: constant or not finite themselves, or equal in two arrays (a pair of twins)."""
+    arrays = [leaf for key in ("x", "y") for leaf in keras.tree.flatten(data.get(key)) if _small(leaf)]
+    marks = np.zeros(count, dtype=bool)
+    flat = [np.asarray(leaf)[:count].reshape(count, -1) for leaf in arrays]
+    for i, one in enumerate(flat):
+        found = ~np.isfinite(one).all(axis=1)
+        if one.shape[1] > 1:
+            found |= (one == one[:, :1]).all(axis=1)
+        for other in flat[:i]:
+            if other.shape == one.shape:
+                found |= (other == one).all(axis=1)
+        if found.mean() < 0.5:
+            marks |= found
+    return np.flatnonzero(marks)
+
+
+def _small(leaf: Any) -> bool:
+    numeric = isinstance(leaf, np.ndarray) and leaf.dtype.kind in "fiub"
+    return numeric and is_array(leaf) and 0 < leaf.nbytes <= LARGEST

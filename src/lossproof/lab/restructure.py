@@ -1,0 +1,223 @@
+"""Other ways to nest the targets that were given, each of which would give every trained output a target of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, permutations
+from typing import Any
+
+import numpy as np
+
+from lossproof.lab.backends import running_backend
+from lossproof.lab.compiled import CompiledObjective, Output, fits
+from lossproof.lab.noise import differs
+
+MOST_OUTPUTS = 6
+"""Beyond, the orders are too many to try."""
+
+
+@dataclass(frozen=True)
+class Restructured:
+    """Targets in another structure, and what has to change in `compile` with them."""
+
+    change: str
+    """Completes "the same with ..."."""
+    fix: str
+    y: Any
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def fitting_orders(compiled: CompiledObjective) -> list[tuple[int, ...]]:
+    """The orders of the given arrays in which each fits its output: for each output (flat) the position of its array."""
+    outputs, leaves = compiled.outputs.items, compiled.given.leaves
+    if not 1 < len(leaves) == len(outputs) <= MOST_OUTPUTS:
+        return []
+    fit = [[fits(leaf, output) for leaf in leaves] for output in outputs]
+    orders = permutations(range(len(leaves)))
+    return [order for order in orders if all(fit[i][j] for i, j in enumerate(order))]
+
+
+def broadcasts(compiled: CompiledObjective, total: float, position: int) -> bool:
+    """Whether the loss of an output stretches its array, of another shape: written out in full it changes nothing."""
+    leaves = list(compiled.given.leaves)
+    try:
+        leaves[position] = np.array(np.broadcast_to(_numpy(leaves[position]), compiled.outputs.items[position].shape))
+    except ValueError:
+        return False
+    wired = compiled.attempt({"y": leaves}, with_metrics=False)
+    return wired is not None and not differs(wired.total, total, "float32", leaves[position].size)
+
+
+def restructurings(compiled: CompiledObjective) -> Iterator[Restructured]:
+    """Structures that Keras accepts, from the nearest to what was given to the furthest."""
+    outputs, given = compiled.outputs, compiled.given
+    if given.form == "nested":
+        if len(given.leaves) == len(outputs.items):
+            yield Restructured(
+                "one array for each output, not nested further",
+                "Pass one array for each output, in the structure of the outputs.",
+                outputs.packed(given.leaves),
+            )
+        return
+    if len(outputs.items) == 1:
+        yield from _for_one_output(compiled)
+    elif given.form == "one":
+        yield from _from_one_array(compiled)
+    elif len(given.leaves) == len(outputs.items) and given.form == "dict":
+        yield Restructured(
+            f"a list in the order {', '.join(map(repr, given.names))}",
+            "The outputs come in a list without names: pass the targets as a list in their order, or return a dict of "
+            "outputs from `call`.",
+            outputs.packed([given.leaves[outputs.declared.index(i)] for i in range(len(outputs.items))]),
+        )
+    elif len(given.leaves) > len(outputs.items):
+        yield from _from_too_many(compiled)
+    else:
+        yield from _from_too_few(compiled)
+
+
+def _for_one_output(compiled: CompiledObjective) -> Iterator[Restructured]:
+    output, given = compiled.outputs.items[0], compiled.given
+    fitting = [i for i, leaf in enumerate(given.leaves) if fits(leaf, output)]
+    named = [i for i, name in enumerate(given.names) if name is not None and name == output.name]
+    chosen = named or ([0] if len(given.leaves) == 1 else fitting[:1])
+    if given.form == "dict":
+        for i in chosen:
+            yield Restructured(
+                f"the array of {given.names[i]!r} itself",
+                "A single output takes the array itself. A dict of targets is for a model whose outputs are a dict.",
+                given.leaves[i],
+            )
+        return
+    joined = _joined(given.leaves)
+    if joined is not None and fits(joined, output):
+        yield Restructured(
+            "the arrays side by side in one",
+            "Put the targets side by side in one array: np.concatenate([...], axis=-1).",
+            joined,
+        )
+    for i in chosen:
+        yield Restructured(
+            f"array {i + 1} alone",
+            "Pass one array for the one output, or give the model an output for each array.",
+            given.leaves[i],
+        )
+
+
+def _from_one_array(compiled: CompiledObjective) -> Iterator[Restructured]:
+    outputs, target = compiled.outputs, compiled.given.leaves[0]
+    widths = [one.shape[-1] if one.shape else 1 for one in outputs.as_declared]
+    array = _numpy(target)
+    if array.ndim > 1 and array.shape[-1] == sum(widths):
+        parts = np.split(array, np.cumsum(widths)[:-1], axis=-1)
+        if all(part.shape == one.shape for part, one in zip(parts, outputs.as_declared, strict=True)):
+            yield Restructured(
+                "its columns given to the outputs in turn",
+                "Split the columns: one array for each output.",
+                outputs.packed(_flat(compiled, parts)),
+            )
+    if all(fits(target, one) for one in outputs.items):
+        yield Restructured(
+            "the same array for each output",
+            "Pass one array of targets for each output.",
+            outputs.packed([target] * len(outputs.items)),
+        )
+    for i, output in enumerate(outputs.items):
+        if fits(target, output):
+            yield _only(compiled, {i: target})
+
+
+def _from_too_many(compiled: CompiledObjective) -> Iterator[Restructured]:
+    outputs, given = compiled.outputs, compiled.given
+    if given.form != "list":
+        return
+    count, declared = len(outputs.items), outputs.as_declared
+    kept = [
+        chosen
+        for chosen in combinations(range(len(given.leaves)), count)
+        if all(fits(given.leaves[j], one) for j, one in zip(chosen, declared, strict=True))
+    ]
+    for chosen in kept[:1]:
+        extra = [f"array {j + 1}" for j in range(len(given.leaves)) if j not in chosen]
+        yield Restructured(
+            f"{', '.join(extra)} left out",
+            "Pass exactly one array for each output.",
+            outputs.packed(_flat(compiled, [given.leaves[j] for j in chosen])),
+        )
+
+
+def _from_too_few(compiled: CompiledObjective) -> Iterator[Restructured]:
+    outputs, given = compiled.outputs, compiled.given
+    if given.form == "dict":
+        if set(given.names) <= set(outputs.names):
+            chosen = {outputs.names.index(name): leaf for name, leaf in zip(given.names, given.leaves, strict=True)}
+            yield _only(compiled, chosen)
+        return
+    fitting = [
+        chosen
+        for chosen in combinations(outputs.declared, len(given.leaves))
+        if all(fits(leaf, outputs.items[i]) for i, leaf in zip(chosen, given.leaves, strict=True))
+    ]
+    for chosen_outputs in fitting[:1]:
+        yield _only(compiled, dict(zip(chosen_outputs, given.leaves, strict=True)))
+
+
+def _only(compiled: CompiledObjective, targets: Mapping[int, Any]) -> Restructured:
+    """The objective of some outputs (flat positions) alone."""
+    outputs, told = compiled.outputs, compiled.arguments
+    called = [_called(outputs.items[i], i) for i in targets]
+    others = [_called(one, i) for i, one in enumerate(outputs.items) if i not in targets]
+    losses, weights = _by_output(compiled, told.loss), _by_output(compiled, told.loss_weights)
+    loss: Any
+    loss_weights: Any = None
+    y: Any
+    if outputs.form == "dict":
+        loss = {outputs.names[i]: losses[i] for i in targets}
+        y = {outputs.names[i]: target for i, target in targets.items()}
+        if told.loss_weights is not None:
+            loss_weights = {outputs.names[i]: weights[i] for i in targets}
+    else:
+        loss = [losses[i] if i in targets else None for i in range(len(outputs.items))]
+        y = [targets[i] for i in sorted(targets)]
+        if told.loss_weights is not None:
+            loss_weights = [1.0 if weight is None else weight for weight in weights]
+    return Restructured(
+        f"{', '.join(called)} trained alone",
+        f"Pass targets for {', '.join(others)}, too, or say that {'it is' if len(others) == 1 else 'they are'} not to be "
+        f"trained: a loss of None.",
+        y,
+        {"loss": loss, "loss_weights": loss_weights},
+    )
+
+
+def _by_output(compiled: CompiledObjective, told: Any) -> list[Any]:
+    """An argument of `compile` for each output, in the flat order."""
+    outputs = compiled.outputs
+    if isinstance(told, dict):
+        return [told.get(name) for name in outputs.names]
+    if isinstance(told, (list, tuple)):
+        return [told[i] if i < len(told) else None for i in range(len(outputs.items))]
+    return [told] * len(outputs.items)
+
+
+def _flat(compiled: CompiledObjective, as_declared: Sequence[Any]) -> list[Any]:
+    """Values in the order in which the outputs were declared, put into the flat order."""
+    declared = compiled.outputs.declared
+    return [as_declared[declared.index(i)] for i in range(len(declared))]
+
+
+def _joined(leaves: Sequence[Any]) -> np.ndarray | None:
+    columns = [array[:, None] if array.ndim == 1 else array for array in map(_numpy, leaves)]
+    if len({column.shape[:-1] for column in columns}) > 1:
+        return None
+    return np.concatenate(columns, axis=-1)
+
+
+def _called(output: Output, position: int) -> str:
+    return f"output {position + 1}" if output.name is None else f"output '{output.name}'"
+
+
+def _numpy(data: Any) -> np.ndarray:
+    backend = running_backend()
+    return np.asarray(backend.numpy(data) if backend.is_tensor(data) else data)

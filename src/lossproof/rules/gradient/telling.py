@@ -1,0 +1,84 @@
+"""How LP203 and LP204 tell of a `Trouble`: where it is met, on which rows, with which numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lossproof.findings.finding import Place
+
+if TYPE_CHECKING:
+    from lossproof.lab.lab import Lab
+    from lossproof.lab.trouble import Trouble
+
+SHOWN = 5
+
+
+def where_met(lab: Lab, trouble: Trouble) -> str:
+    """On which inputs, for a title."""
+    if trouble.reach == "confident":
+        return "where a prediction is right and as sure as it can be"
+    if not trouble.rows or trouble.affected == trouble.batch:
+        return f"on {'the first' if trouble.reach == 'captured' else 'a'} batch of {trouble.batch}"
+    if trouble.affected == 1:
+        return f"because of 1 row of {trouble.searched}"
+    return f"because of {trouble.affected} rows of {trouble.searched}"
+
+
+def measured(trouble: Trouble) -> str:
+    """What was looked at."""
+    if trouble.reach == "data":
+        return f"{trouble.searched} rows of the data"
+    return f"1 batch of {trouble.batch}"
+
+
+def numbers(trouble: Trouble) -> str:
+    """The numbers at the first place of trouble, as `y_true 1, y_pred 0.5`."""
+    return ", ".join(f"{name} {value:.6g}" for name, value in trouble.examples)
+
+
+def rows(trouble: Trouble) -> str:
+    """Which rows, as `rows 3, 17 and 40`."""
+    unit = "row" if trouble.reach == "data" else "sample"
+    few = [str(row) for row in trouble.rows[:SHOWN]]
+    rest = trouble.affected - len(few)
+    if len(few) == 1:
+        return f"{unit} {few[0]}"
+    listed = ", ".join(few) if rest > 0 else f"{', '.join(few[:-1])} and {few[-1]}"
+    return f"{unit}s {listed}" + (f" and {rest} more" if rest > 0 else "")
+
+
+def evidence(trouble: Trouble) -> dict[str, object]:
+    """The numbers behind a finding, ready for JSON."""
+    return {
+        "subject": trouble.subject.name if trouble.subject is not None else None,
+        "reach": trouble.reach,
+        "rows": list(trouble.rows[:32]),
+        "affected": trouble.affected,
+        "searched": trouble.searched,
+        "at": {name: repr(value) for name, value in trouble.examples},
+        "modes": trouble.modes or None,
+    }
+
+
+def place(lab: Lab, trouble: Trouble) -> Place | None:
+    """The expression in which it is born; the call where the numbers came in like that; else the loss."""
+    event = trouble.event
+    if event is not None and event.operands:
+        return lab.place_of_event(event)
+    if event is not None and event.kind == "name" and trouble.kind == "value":
+        return lab.capture.where
+    if trouble.subject is not None:
+        return lab.place(trouble.subject)
+    if lab.overrides_train_step:
+        return lab.place_of_method("train_step")
+    compiled = lab.capture.compiled
+    return compiled.where if compiled is not None and compiled.where is not None else lab.capture.where
+
+
+def reported(logs: Sequence[dict[str, float]]) -> list[str]:
+    """The logs of the run itself that were not finite."""
+    return sorted({key for one in logs for key, value in one.items() if value != value or value in (_INF, -_INF)})
+
+
+_INF = float("inf")

@@ -1,0 +1,1 @@
+"""Objectives shared by the scripts of this folder."""
