@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-
 from lossproof.pipeline import Misuse, check_script, selected
 from lossproof.report.report import Report
+from lossproof.report.typeset import console_for
 from lossproof.rules.registry import rules
 
 FORMATS = ("rich", "json", "sarif", "github")
@@ -28,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments[:1] == ["check"]:
             return _check(arguments[1:])
         chosen = parser.parse_args(arguments)
-        console = Console()
+        console = console_for()
         from lossproof.report.pages import render_rule, render_rules
 
         if chosen.command == "explain":
@@ -121,10 +120,10 @@ def _write(report: Report, options: argparse.Namespace, stdout: io.TextIOBase) -
         from lossproof.report.terminal import render
 
         if options.output is None:
-            render(report, Console(), verbose=options.verbose)
+            render(report, console_for(), verbose=options.verbose)
             return
         with options.output.open("w", encoding="utf-8") as file:
-            render(report, Console(file=file, width=100), verbose=options.verbose)
+            render(report, console_for(file, width=100), verbose=options.verbose)
         return
     text = _machine(report, options.format)
     if options.output is not None:
@@ -160,7 +159,7 @@ def _own_stdout(alone: bool) -> Iterator[io.TextIOBase]:
     kept = os.dup(1)
     os.dup2(2, 1)
     try:
-        with os.fdopen(os.dup(kept), "w", encoding="utf-8") as stream:
+        with os.fdopen(os.dup(kept), "w", encoding=sys.stdout.encoding or "utf-8", errors="backslashreplace") as stream:
             yield stream
     finally:
         sys.stdout.flush()

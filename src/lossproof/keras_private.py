@@ -128,3 +128,16 @@ def update_fresh_metrics(model: Any, metrics: Any, weighted_metrics: Any, batch:
 
     fresh = CompileMetrics(metrics, weighted_metrics, output_names=getattr(model, "output_names", None))
     fresh.update_state(batch.y, y_pred, sample_weight=batch.sample_weight)
+
+
+def in_stateless_scope() -> bool:
+    """Whether assignments fall into a `keras.StatelessScope` now (keras/src/backend/common/stateless_scope.py)."""
+    from keras.src.backend import in_stateless_scope as asked
+
+    return bool(asked())
+
+
+def layer_of(tensor: Any) -> str | None:
+    """The name of the operation that makes a `KerasTensor` (keras/src/ops/node.py)."""
+    history = getattr(tensor, "_keras_history", None)
+    return getattr(getattr(history, "operation", None), "name", None)

@@ -18,7 +18,7 @@ class Codebook(layers.Layer):
         self.n_codes, self.width, self.beta = n_codes, width, beta
 
     def build(self, input_shape):
-        self.codes = self.add_weight(shape=(self.n_codes, self.width), initializer="random_normal", name="codes")
+        self.codes = self.add_weight(shape=(self.n_codes, self.width), initializer=keras.initializers.RandomNormal(stddev=0.5), name="codes")
 
     def call(self, z):
         distance = ops.sum(ops.square(z[:, None, :] - self.codes[None, :, :]), axis=-1)
@@ -29,9 +29,9 @@ class Codebook(layers.Layer):
 
 
 inputs = keras.Input((18,))
-z = layers.Dense(4)(layers.Dense(24, activation="relu")(inputs))
+z = layers.Dense(4, activation="tanh")(layers.Dense(24, activation="relu")(inputs))
 z = Codebook(8, 4)(z)
 model = keras.Model(inputs, layers.Dense(18)(layers.Dense(24, activation="relu")(z)))
-model.compile(optimizer=keras.optimizers.Adam(0.01), loss="mse")
+model.compile(optimizer=keras.optimizers.Adam(3e-3), loss="mse")
 history = model.fit(patches, patches, batch_size=60, epochs=8, verbose=0).history["loss"]
 print("loss", np.round(history, 3))

@@ -25,6 +25,13 @@ LARGEST_ARRAY = 64
 """Arrays of more elements are data, not settings."""
 
 
+_BOOKKEEPING = (
+    *("_obj_reference", "_tracker", "_self_", "_keras", "_inbound", "_outbound", "_operations"),
+    *("_inputs", "_outputs", "_nodes", "_functional"),
+)
+"""What Keras keeps on the layers and models of user classes, too: its graph, and what it tracks."""
+
+
 @dataclass(frozen=True)
 class Slot:
     """A place that holds a value: how to name it, read it and write it."""
@@ -124,39 +131,46 @@ def _plain(value: Any) -> bool:
     return isinstance(value, keras.Variable) and int(np.prod(value.shape)) <= LARGEST_ARRAY
 
 
-def reachable(roots: dict[str, Any]) -> Iterator[Slot]:
+def reachable(roots: dict[str, Any], wanted: Callable[[Any], bool] = _plain) -> Iterator[Slot]:
     """The slots that functions and objects can read: cells, globals, defaults, attributes and items, transitively.
 
     Only objects of the user's own classes and functions of the user's own files are entered.
+
+    Args:
+        roots: Where to begin.
+        wanted: Which values count; by default numbers, strings, small arrays and small variables.
     """
     seen: set[int] = set()
-    pending = [(name, value) for name, value in roots.items()]
+    pending = [(_constant(name, value), value) for name, value in roots.items()]
     count = 0
     while pending and count < MOST_VALUES:
-        name, value = pending.pop(0)
+        holder, value = pending.pop(0)
         if id(value) in seen:
             continue
         seen.add(id(value))
-        for slot in _slots(name, value):
+        for slot in _slots(holder.name, value, holder):
             count += 1
             try:
                 held = slot.read()
             except Exception:  # an unset cell or a property that fails holds nothing to follow
                 continue
-            if isinstance(held, keras.Variable) or _plain(held):
-                if _plain(held):
-                    yield slot
-            elif not isinstance(held, (types.ModuleType, type)):
-                pending.append((slot.name, held))
+            if wanted(held):
+                yield slot
+            elif not (isinstance(held, (keras.Variable, types.ModuleType, type)) or _plain(held)):
+                pending.append((slot, held))
 
 
-def _slots(name: str, value: Any) -> Iterator[Slot]:
+def _slots(name: str, value: Any, holder: Slot) -> Iterator[Slot]:
     if isinstance(value, functools.partial):
         yield _constant(f"{name}.func", value.func)
-        for i, argument in enumerate(value.args):
-            yield _constant(f"{name}.args[{i}]", argument)
+        code = getattr(value.func, "__code__", None)
+        readers = (code,) if code is not None else ()
+        for i in range(len(value.args)):
+            write = functools.partial(_set_argument, value, i)
+            word = code.co_varnames[i] if code is not None and i < len(code.co_varnames) else None
+            yield Slot(f"{name}.args[{i}]", lambda i=i: value.args[i], write, word, readers)
         for key in value.keywords:
-            yield _item(f"{name}.keywords[{key!r}]", value.keywords, key)
+            yield replace(_item(f"{name}.keywords[{key!r}]", value.keywords, key), word=key, readers=readers)
     elif isinstance(value, types.MethodType):
         yield _constant(f"{name}.__func__", value.__func__)
         yield _constant(_owner(value.__self__), value.__self__)
@@ -165,11 +179,14 @@ def _slots(name: str, value: Any) -> Iterator[Slot]:
     elif isinstance(value, dict):
         if len(value) <= LARGEST_ARRAY:
             for key in list(value):
-                yield _item(f"{name}[{key!r}]", value, key)
+                yield replace(_item(f"{name}[{key!r}]", value, key), word=holder.word, readers=holder.readers)
     elif isinstance(value, (list, tuple)):
         if len(value) <= LARGEST_ARRAY:
             for i, item in enumerate(value):
-                yield _item(f"{name}[{i}]", value, i) if isinstance(value, list) else _constant(f"{name}[{i}]", item)
+                slot = _item(f"{name}[{i}]", value, i)
+                if isinstance(value, tuple):
+                    slot = replace(slot, read=lambda item=item: item, write=functools.partial(_set_entry, holder, value, i))
+                yield replace(slot, word=holder.word, readers=holder.readers)
     elif hasattr(value, "python_function"):
         yield _constant(name, value.python_function)
     elif hasattr(value, "__wrapped__"):
@@ -184,10 +201,12 @@ def _function_slots(function: types.FunctionType) -> Iterator[Slot]:
     for free, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         write = functools.partial(setattr, cell, "cell_contents")
         yield Slot(free, lambda cell=cell: cell.cell_contents, write, free, (function.__code__,))
-    for i, default in enumerate(function.__defaults__ or ()):
-        yield _constant(f"{function.__name__}.__defaults__[{i}]", default)
+    code, defaults = function.__code__, function.__defaults__ or ()
+    for i, word in enumerate(code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]):
+        write = functools.partial(_set_default, function, i)
+        yield Slot(f"{function.__name__}({word}=)", lambda i=i: function.__defaults__[i], write, word, (code,))
     for key in function.__kwdefaults__ or {}:
-        yield _item(f"{function.__name__}({key}=)", function.__kwdefaults__, key)
+        yield replace(_item(f"{function.__name__}({key}=)", function.__kwdefaults__, key), word=key, readers=(code,))
     for used in _global_names(function.__code__):
         if used in function.__globals__:
             slot = _item(used, function.__globals__, used)
@@ -208,7 +227,7 @@ def _attributes(name: str, value: Any) -> Iterator[Slot]:
         # Keras's own bookkeeping starts with an underscore; what a user's class keeps there is the user's.
         if key.startswith("_") and not _is_users(type(value)):
             continue
-        if key.startswith(("_obj_reference", "_tracker", "_self_", "_keras", "_inbound", "_outbound", "_operations")):
+        if key.startswith(_BOOKKEEPING):
             continue
         read, write = functools.partial(getattr, value, key), functools.partial(_set, value, key)
         yield Slot(f"{name}.{key}", read, write, key, _codes_of(type(value)))
@@ -233,6 +252,24 @@ def _codes_of(cls: type) -> tuple[types.CodeType, ...]:
 def _set(owner: Any, key: str, value: Any) -> None:
     # Past Keras's tracking `__setattr__`: the audit puts a plain value where a plain value was.
     vars(owner)[key] = value
+
+
+def _set_default(function: types.FunctionType, i: int, value: Any) -> None:
+    function.__defaults__ = _with_entry(function.__defaults__ or (), i, value)
+
+
+def _set_argument(partial: functools.partial[Any], i: int, value: Any) -> None:
+    partial.__setstate__((partial.func, _with_entry(partial.args, i, value), partial.keywords, vars(partial)))  # type: ignore[attr-defined]
+
+
+def _set_entry(holder: Slot, entries: tuple[Any, ...], i: int, value: Any) -> None:
+    present = holder.read()  # another entry may have been set since
+    holder.write(_with_entry(present if len(present) == len(entries) else entries, i, value))
+
+
+def _with_entry(entries: tuple[Any, ...], i: int, value: Any) -> Any:
+    changed = (*entries[:i], value, *entries[i + 1 :])
+    return entries._make(changed) if hasattr(entries, "_make") else changed
 
 
 def _owner(value: Any) -> str:

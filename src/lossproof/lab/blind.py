@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 
+from lossproof.keras_private import in_stateless_scope
 from lossproof.lab.lab import Lab
+from lossproof.lab.replace import replaced
 
 FEWEST = 4
 """Points with a finite value that are needed for a verdict."""
@@ -54,13 +57,35 @@ class Point:
 
 @contextmanager
 def quiet(lab: Lab) -> Iterator[None]:
-    """Inside, random numbers repeat, assignments fall into a scope of their own, and nothing is printed as a warning."""
+    """Inside, random numbers repeat and nothing is printed as a warning; what was assigned is taken back afterwards."""
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         stack.enter_context(lab.backend.repeatable())
-        if lab.capture.model is not None:
-            stack.enter_context(lab.model.scope(collect=False))
-        else:
+        if lab.backend.name == "jax":  # a step of JAX runs in such a scope as well
             stack.enter_context(keras.StatelessScope())
+        else:
+            stack.enter_context(_taken_back())
         yield
+
+
+@contextmanager
+def _taken_back() -> Iterator[None]:
+    """Puts variables back that are assigned inside, such as the state of a metric that serves as a loss.
+
+    A scope would not do: in it, what is assigned stays connected for autodiff, which it is not in a step.
+    """
+    before: dict[int, tuple[Any, np.ndarray]] = {}
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        def assign(variable: Any, *args: Any, **kwargs: Any) -> Any:
+            if not in_stateless_scope():
+                before.setdefault(id(variable), (variable, np.array(variable)))
+            return original(variable, *args, **kwargs)
+
+        return assign
+
+    with replaced(keras.Variable, "assign", make):
+        yield
+    for variable, value in before.values():
+        variable.assign(value)

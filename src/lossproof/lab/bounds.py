@@ -32,7 +32,7 @@ LAYERS = 8
 
 @dataclass(frozen=True)
 class Confident:
-    """Half of the predictions, drawn at random, moved onto their targets."""
+    """Some of the predictions, drawn at random, moved onto their targets."""
 
     leaves: list[np.ndarray]
     nearly: list[np.ndarray]
@@ -41,14 +41,17 @@ class Confident:
     """Which ones, of bool."""
 
 
-def confident(lab: Lab, subject: Subject, bounds: list[np.ndarray] | None = None) -> Confident | None:
-    """The subject's predictions, half of them right and sure; None where no target says what is right.
+def confident(
+    lab: Lab, subject: Subject, bounds: list[np.ndarray] | None = None, share: float = 0.5
+) -> Confident | None:
+    """The subject's predictions, some of them right and sure; None where no target says what is right.
 
     Args:
         lab: Of the capture.
         subject: With the targets.
         bounds: For each prediction tensor the values at which it saturates; only targets there are moved onto. None to
             move onto all.
+        share: How many of the predictions are moved.
     """
     leaves = [lab.number(leaf) for leaf in float_leaves(lab, subject)]
     targets = _right(lab, subject, leaves)
@@ -57,7 +60,7 @@ def confident(lab: Lab, subject: Subject, bounds: list[np.ndarray] | None = None
     random = np.random.default_rng(0)
     moved, sure, nearly = [], [], []
     for i, (leaf, target) in enumerate(zip(leaves, targets, strict=True)):
-        half = (random.random(leaf.shape) < 0.5) & np.isfinite(target)
+        half = (random.random(leaf.shape) < share) & np.isfinite(target)
         if bounds is not None:
             half &= np.isin(target, bounds[i])
         # Off the bound, and inside: between what is right and what was predicted, or the middle if that is the same.
@@ -91,14 +94,14 @@ def bounds_of(lab: Lab, subject: Subject) -> list[np.ndarray]:
 def _settled(here: np.ndarray, mirrored: np.ndarray, far: list[np.ndarray], farther: list[np.ndarray]) -> np.ndarray:
     if any(one.shape != here.shape for one in (mirrored, *far, *farther)):
         return np.array([])
-    ends, growing = [], False
+    ends = []
     for one, two in zip(far, farther, strict=True):
         still = (one == two) & np.isfinite(one)
-        growing |= bool((~still & (one != here)).any())
         ends.append(one[still & ((one != here) | (one == mirrored))])
     values, counts = np.unique(np.concatenate(ends), return_counts=True)
     values = values[counts > 1]  # what two predictions share is a bound; a direction, say, is each one's own
-    if growing:  # one-sided: only what is attained without growth
+    if values.size and any(((two < values[0]) | (two > values[-1])).any() for two in farther):
+        # Open on one side: what counts is attained as it is, not in the limit.
         values = np.array([v for v in values if (here == v).any() or (mirrored == v).any()])
     return values
 

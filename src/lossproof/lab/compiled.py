@@ -147,6 +147,12 @@ class CompiledObjective:
         return batch["y"] if batch is not None else self.lab.batch.y
 
     @cached_property
+    def told(self) -> dict[str, Any]:
+        """Everything that is matched with outputs: the arguments of `compile`, the targets `y`, `sample_weight`."""
+        compiled = {key: getattr(self.arguments, key) for key in ("loss", "loss_weights", "metrics", "weighted_metrics")}
+        return {**compiled, "y": self.targets, "sample_weight": self.sample_weight}
+
+    @cached_property
     def given(self) -> Given:
         """The targets and how they are nested."""
         written = self.lab.capture.data.get("y")

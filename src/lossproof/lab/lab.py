@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from lossproof import keras_private
-from lossproof.capture.place import place_of_function, shown_path
+from lossproof.capture.place import place_of_function, place_of_traceback, shown_path
 from lossproof.capture.record import Capture, LossCall, Run, Training
 from lossproof.capture.userfiles import is_user_file, split_cell
 from lossproof.findings.finding import Place
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from lossproof.lab.compiled import CompiledObjective
     from lossproof.lab.following import Following
     from lossproof.lab.slopes import Comparison
+    from lossproof.lab.symbolic import Replayed
 
 
 class Lab:
@@ -403,6 +404,13 @@ class Lab:
 
         return total_with_shared(self, other)
 
+    def with_values_for_symbols(self) -> Replayed | None:
+        """See `symbolic.replayed`."""
+        from lossproof.lab.symbolic import replayed
+
+        result: Replayed | None = self.once("symbols", experiment=lambda: replayed(self))
+        return result
+
     # Places ------------------------------------------------------------------------------------------------------
 
     def place_of_event(self, event: Event) -> Place:
@@ -414,6 +422,12 @@ class Lab:
         """Where a method of the user's model is defined; where the model was trained if it is Keras's own."""
         own = place_of_function(getattr(type(self.capture.model), name))
         return own if own is not None and is_user_file(own.file) else self.capture.where
+
+    def place_of_failure(self) -> Place | None:
+        """The innermost of the user's expressions in which the captured call failed; the call itself at the outermost."""
+        error = self.capture.error
+        own = place_of_traceback(error.__traceback__) if error is not None else None
+        return own if own is not None else self.capture.where
 
     def place(self, subject: Subject) -> Place | None:
         """Where the user wrote a subject; for a built-in loss, where it was compiled."""

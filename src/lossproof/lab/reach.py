@@ -30,6 +30,9 @@ from lossproof.lab.weight_connection import look_at_weights
 SECONDS = 0.7
 """For each of the two searches; what is not reached by then stays unsearched."""
 CHUNK = 2048
+MANY = 8
+POOL = 1 << 26
+"""How many batches, and bytes, are read at a time."""
 BATCHES = 8
 LARGEST = 1 << 28
 """Bytes of an array up to which it is looked through for unusual rows."""
@@ -155,34 +158,57 @@ def _suspects(lab: Lab, rows: np.ndarray) -> np.ndarray:
 
 def _by_forward(lab: Lab, count: int) -> Found | None:
     deadline = time.perf_counter() + SECONDS
-    size = _size(lab)
-    searched = 0
+    size, searched = _size(lab), 0
     for rows in _order(lab, count, size):
-        batch = rows_of_data(lab, rows)
-        point = lab.attempt(lambda batch=batch: whole(lab, batch))
-        if point is None:
-            return None
-        searched += len(rows)
-        if not finite(point):
-            return Found(batch, rows, searched, np.array([], dtype=int))
-        if time.perf_counter() > deadline:
-            break
+        # Keras's adapters cost more than a small model: they are asked once for several batches.
+        pool = rows_of_data(lab, rows)
+        for start in range(0, len(rows) - size + 1, size):
+            part = np.arange(start, start + size)
+            batch = Batch(*(take(data, part) for data in (pool.x, pool.y, pool.sample_weight)))
+            point = lab.attempt(lambda batch=batch: whole(lab, batch))
+            if point is None:
+                return None
+            searched += size
+            if not finite(point):
+                return Found(batch, rows[part], searched, np.array([], dtype=int))
+            if time.perf_counter() > deadline:
+                return None
     return None
 
 
+def batch_of_unusual(lab: Lab) -> Found | None:
+    """A batch with some of the unusual rows among others; None where there are none."""
+    data = lab.capture.data
+    if lab.capture.call not in ("fit", "check") or not in_memory(data.get("x"), data.get("y")):
+        return None
+    rows = next(_with_unusual(lab, count_rows((data.get("x"), data.get("y"))) or 0, _size(lab)), None)
+    return None if rows is None else Found(rows_of_data(lab, rows), rows, len(rows), np.array([], dtype=int))
+
+
 def _order(lab: Lab, count: int, size: int) -> Iterator[np.ndarray]:
-    """Batches of rows: first some with unusual rows among others, then the rest as training would deal them."""
+    """Rows, a few batches at a time: first some with unusual rows among others, then as training would deal them."""
+    unusual = list(islice(_with_unusual(lab, count, size), MANY))
+    if unusual:
+        yield np.concatenate(unusual)
+    random = np.random.default_rng(0)
+    shuffled = lab.capture.call == "fit" and bool(lab.capture.data.get("shuffle", True))
+    order = random.permutation(count) if shuffled else np.arange(count)
+    width = sum(leaf[:1].nbytes for leaf in keras.tree.flatten(lab.capture.data.get("x")) if isinstance(leaf, np.ndarray))
+    several = size * max(1, min(MANY, POOL // max(1, width * size)))
+    for start in range(0, count - size + 1, several):
+        yield order[start : start + several]
+
+
+def _with_unusual(lab: Lab, count: int, size: int) -> Iterator[np.ndarray]:
     random = np.random.default_rng(0)
     unusual = unusual_rows(lab.capture.data, count)
     few = max(1, size // 4)
-    for start in range(0, min(len(unusual), 4 * few), few):
+    usual = np.setdiff1d(np.arange(count), unusual)
+    for start in range(0, len(unusual), few):
         some = unusual[start : start + few]
-        others = np.setdiff1d(random.choice(count, size=min(count, 2 * size), replace=False), unusual)[: size - len(some)]
-        yield np.sort(np.concatenate([some, others]))
-    shuffled = lab.capture.call == "fit" and bool(lab.capture.data.get("shuffle", True))
-    order = random.permutation(count) if shuffled else np.arange(count)
-    for start in range(0, count - size + 1, size):
-        yield order[start : start + size]
+        others = random.choice(usual, size=min(len(usual), size - len(some)), replace=False)
+        if len(some) + len(others) == size:
+            yield np.sort(np.concatenate([some, others]))
 
 
 def unusual_rows(data: dict[str, Any], count: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from lossproof.lab.localize.events import Event
 from lossproof.lab.subject import Subject
 
 Kind = Literal["value", "gradient"]
+SHOWN = 4
 Reach = Literal["captured", "data", "confident"]
 
 
@@ -44,8 +45,8 @@ class Trouble:
     """How many rows were looked at."""
     affected: int
     """How many of them are like that."""
-    examples: tuple[tuple[str, float], ...] = ()
-    """Numbers at the first place of trouble, by name."""
+    examples: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    """Numbers at the first place of trouble, by name: one entry, or the first few of a row."""
     event: Event | None = None
     """The expression in which it is born."""
     modes: str = ""
@@ -73,10 +74,11 @@ def measure(point: Point, kind: Kind) -> float:
     return float(max((np.max(np.abs(g), initial=0.0) for g in point.gradients if g is not None), default=0.0))
 
 
-def example(arrays: dict[str, np.ndarray], at: tuple[int, ...]) -> tuple[tuple[str, float], ...]:
-    """The entries of some arrays at an index, of those that have it."""
-    found: list[tuple[str, Any]] = []
+def example(arrays: dict[str, np.ndarray], at: tuple[int, ...]) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    """The entries of some arrays at an index (all those below it, where it names a row), of the arrays that have it."""
+    found = []
     for name, array in arrays.items():
-        if array.ndim >= len(at) and all(i < n for i, n in zip(at, array.shape, strict=False)):
-            found.append((name, float(np.ravel(array[at])[0])))
+        index = at[: array.ndim]
+        if index and all(i < n for i, n in zip(index, array.shape, strict=False)):
+            found.append((name, tuple(float(v) for v in np.ravel(array[index])[:SHOWN])))
     return tuple(found)

@@ -16,7 +16,7 @@ from lossproof.lab.bounds import bounds_of, confident
 from lossproof.lab.evaluation import evaluate
 from lossproof.lab.lab import Lab, loss_subject
 from lossproof.lab.predictions import float_leaves, look, look_here, tensor_like, with_float_leaves
-from lossproof.lab.reach import Found, search, whole
+from lossproof.lab.reach import Found, batch_of_unusual, search, whole
 from lossproof.lab.received import Batch
 from lossproof.lab.subject import LossSubject, Subject, take
 from lossproof.lab.trouble import Cure, Kind, Reach, Trouble, example, finite, kind_of, measure
@@ -51,7 +51,7 @@ def _troubles(lab: Lab) -> Iterator[Trouble]:
         if any(one.subject is None or one.subject.name == subject.name for one in met):
             continue
         if lab.capture.training:
-            trouble = lab.attempt(lambda: _under_xla(lab, subject)) or lab.attempt(lambda: _confident(lab, subject))
+            trouble = lab.attempt(lambda: _under_xla(lab, position)) or lab.attempt(lambda: _confident(lab, subject))
             if trouble is not None:
                 yield trouble
 
@@ -209,7 +209,11 @@ def _nudged(lab: Lab, subject: Subject, point: Point, kind: Kind) -> Cure | None
         after = lab.attempt(lambda other=other: look_here(lab, other))
         if after is not None and finite(after, kind):
             return Cure(f"each of the {words} moved up by 0.1 %", measure(point, kind), measure(after, kind))
-    return None
+    right = confident(lab, subject, share=1.0)
+    after = lab.attempt(lambda: look(lab, subject, right.nearly)) if right is not None else None
+    if after is None or not finite(after, kind):
+        return None
+    return Cure("predictions that are nearly right", measure(point, kind), measure(after, kind))
 
 
 def _in_model(
@@ -250,14 +254,27 @@ def _compiled_whole(lab: Lab, batch: Batch) -> Point:
     return Point(float(np.sum(lab.number(value))), tuple(lab.number(g) for g in gradients if g is not None))
 
 
-def _under_xla(lab: Lab, subject: Subject) -> Trouble | None:
+def _under_xla(lab: Lab, position: int) -> Trouble | None:
     """TensorFlow's eager kernels give 0 for 0 * sqrt'(0); compiled by XLA, as on an accelerator, it is NaN."""
-    if lab.backend.name != "tensorflow" or not isinstance(subject, LossSubject):
+    if lab.backend.name != "tensorflow":
         return None
-    point = _compiled(lab, subject)
-    if not finite(point, "value") or finite(point, "gradient"):
-        return None  # a value that depends on the mode is another rule's
+    seen = False
+    for found in (None, lab.attempt(lambda: batch_of_unusual(lab))):
+        if found is None and seen:
+            break
+        seen = True
+        subject = _subjects(lab, lab.batch if found is None else found.batch)[position]
+        if not isinstance(subject, LossSubject):
+            return None
+        point = _compiled(lab, subject)
+        if not finite(point, "value"):
+            return None  # a value that depends on the mode is another rule's
+        if not finite(point, "gradient"):
+            return _compiled_trouble(lab, subject, point, found)
+    return None
 
+
+def _compiled_trouble(lab: Lab, subject: Subject, point: Point, found: Found | None) -> Trouble | None:
     def at(rows: np.ndarray) -> Point:
         return _compiled(lab, subject.rows(rows))
 
@@ -268,7 +285,7 @@ def _under_xla(lab: Lab, subject: Subject) -> Trouble | None:
         return None
     return Trouble(
         kind="gradient",
-        reach="captured",
+        reach="captured" if found is None else "data",
         severity=Severity.ERROR if getattr(lab.capture.model, "jit_compile", None) is True else Severity.WARNING,
         subject=subject,
         cure=cure,
@@ -276,7 +293,7 @@ def _under_xla(lab: Lab, subject: Subject) -> Trouble | None:
         event=birth_of_gradient(lab, subject),
         examples=example(numbers_at(lab, subject), (*_worst(point, "gradient", int(rows[0])),)),
         modes="XLA (`jit_compile=True`, and by default on an accelerator)",
-        **_counts(rows, size, None),
+        **_counts(rows, size, found),
     )
 
 
@@ -320,7 +337,7 @@ def _confident(lab: Lab, subject: Subject) -> Trouble | None:
         searched=subject.batch_size,
         affected=sum(int(moved.sum()) for moved in sure.moved),
         event=birth_of_value(lab, there) if kind == "value" else birth_of_gradient(lab, there),
-        examples=example(numbers_at(lab, there), _sure_and_bad(sure.moved, point, kind, bad)),
+        examples=example(numbers_at(lab, there), _sure_and_bad(sure.moved, sure.leaves, point, kind, bad)),
     )
 
 
@@ -336,11 +353,14 @@ def _worst(point: Point, kind: Kind, row: int) -> Iterator[int]:
     yield row
 
 
-def _sure_and_bad(moved: list[np.ndarray], point: Point, kind: Kind, bad: np.ndarray) -> tuple[int, ...]:
-    """The index of a moved prediction that does the harm, as far as can be told."""
-    for where, gradient in zip(moved, point.gradients, strict=False):
+def _sure_and_bad(
+    moved: list[np.ndarray], sure: list[np.ndarray], point: Point, kind: Kind, bad: np.ndarray
+) -> tuple[int, ...]:
+    """The index of a moved prediction that does the harm, as far as can be told; the largest one of several."""
+    for where, leaf, gradient in zip(moved, sure, point.gradients, strict=False):
         if gradient is not None and gradient.shape == where.shape and (where & ~np.isfinite(gradient)).any():
-            return tuple(int(i) for i in np.argwhere(where & ~np.isfinite(gradient))[0])
+            harmful = np.where(where & ~np.isfinite(gradient), np.abs(leaf), -1.0)
+            return tuple(int(i) for i in np.unravel_index(int(np.argmax(harmful)), leaf.shape))
     at = np.argwhere(moved[0])
     at = at[np.isin(at[:, 0], bad)] if len(bad) and kind == "value" else at
     return tuple(int(i) for i in at[0]) if len(at) else (0,)

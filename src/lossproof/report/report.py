@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rich.text import Text
 
 from lossproof.findings.finding import Finding, Place, Severity
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,47 @@ class Report:
     """Findings that the user silenced by `# lossproof: allow`."""
     notices: tuple[str, ...] = ()
     """What the user should know of the check itself, e.g. that nothing was captured."""
+
+    def to_json(self) -> str:
+        """The report in the versioned JSON of `lossproof check --format json`."""
+        from lossproof.report.json import to_json
+
+        return to_json(self)
+
+    def raise_for_findings(self) -> None:
+        """Raise if there is an error or a warning.
+
+        Raises:
+            AssertionError: With the findings as the terminal shows them.
+        """
+        if self.loud:
+            raise AssertionError("\n" + self._text())
+
+    def _text(self) -> str:
+        from io import StringIO
+
+        from lossproof.report.terminal import render
+        from lossproof.report.typeset import console_for
+
+        text = StringIO()
+        render(self, console_for(text, width=88))
+        return text.getvalue().rstrip("\n")
+
+    def __str__(self) -> str:
+        return self._text()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from lossproof.report.terminal import render
+
+        with console.capture() as captured:
+            render(self, console)
+        yield Text.from_ansi(captured.get())
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows for the report."""
+        from html import escape
+
+        return f"<pre style='line-height:1.3'>{escape(self._text())}</pre>"
 
     @property
     def loud(self) -> tuple[Finding, ...]:

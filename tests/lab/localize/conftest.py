@@ -56,7 +56,7 @@ def outcome() -> Callable[..., Outcome]:
         log: list[Any] = []
         try:
             return Outcome(function(log), None, log)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, it is compared
             return Outcome(None, _seen(error, file), log)
 
     return call
@@ -65,6 +65,8 @@ def outcome() -> Callable[..., Outcome]:
 def _seen(error: BaseException | None, file: str) -> tuple[object, ...] | None:
     if error is None:
         return None
-    frames = [(frame.name, frame.lineno) for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    frames = [
+        (frame.name, frame.lineno) for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file
+    ]
     context = (_seen(error.__cause__, file), _seen(error.__context__, file))
     return type(error).__name__, str(error), repr(error.args), frames, context

@@ -1,11 +1,15 @@
 """Functions in every syntax that a loss may use. Each takes a list and logs there what it does, in order."""
 
+# They are written in every way, not only in the good one.
+# ruff: noqa: B, C4, E731, F, PLC, PLR, PLW, PYI, RUF, UP
+
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import functools
 import sys
+import types
 import warnings
 from typing import Any
 
@@ -131,7 +135,7 @@ def walrus(log):
 
 
 def lambdas(log):
-    add = lambda a, b=tick(log, 2), *rest, c=tick(log, 3), **more: (a, b, rest, c, more)  # noqa: E731
+    add = lambda a, b=tick(log, 2), *rest, c=tick(log, 3), **more: (a, b, rest, c, more)
     twice, thrice = lambda x: x * 2, lambda x: x * 3
     return add(1), add(1, 5, 6, c=7, d=8), twice(tick(log, 4)), thrice(4), (lambda: tick(log, "now"))()
 
@@ -217,7 +221,7 @@ def keyword_before_starred(log):
     def take(*args, **kwargs):
         return args, kwargs
 
-    return take(*tick(log, (1,)), k=tick(log, 2), *tick(log, (3,)), **{tick(log, "m"): tick(log, 4)})  # noqa: B026
+    return take(*tick(log, (1,)), k=tick(log, 2), *tick(log, (3,)), **{tick(log, "m"): tick(log, 4)})
 
 
 def try_finally(log):
@@ -234,7 +238,7 @@ def try_finally(log):
             log.append("never")
         finally:
             tick(log, "finally")
-            last = lambda: tick(log, "in finally")  # noqa: E731
+            last = lambda: tick(log, "in finally")
             last()
 
     return inner(False), inner(True)
@@ -391,7 +395,7 @@ def local_class(log):
     return Metric(log).area(), Metric.total
 
 
-def default_arguments(log, scale=TOTAL + 2, *, items=[1]):  # noqa: B006
+def default_arguments(log, scale=TOTAL + 2, *, items=[1]):
     items.append(tick(log, scale))
     return list(items)
 
@@ -421,6 +425,13 @@ def looks_at_locals(log):
 def looks_at_frames(log):
     here = sys._getframe()
     return here.f_code.co_name, here.f_lineno, here.f_code.co_varnames, sorted(here.f_locals), log
+
+
+def imports(log):
+    import math as m
+    from math import floor
+
+    return m.ceil(tick(log, 1.5)) + floor(tick(log, 2.5))
 
 
 def warns(log):
@@ -466,9 +477,28 @@ def coroutine(log):
 
     async def main():
         async with contextlib.AsyncExitStack():
+            async for k in count():
+                log.append(k)
             return [await slow(5) + 1, [k async for k in count() if await slow(True)]]
 
     return asyncio.run(main())
+
+
+def generator_based_coroutine(log):
+    @types.coroutine
+    def step(x):
+        yield tick(log, x)
+        return x * 2
+
+    async def main():
+        return await step(1) + await step(2)
+
+    running = main()
+    try:
+        while True:
+            log.append(running.send(None))
+    except StopIteration as stop:
+        return stop.value
 
 
 def slices(log):
@@ -497,7 +527,7 @@ def matching(log):
 
 
 def constants(log):
-    return -1, 2**10, 1 if True else 2, "a" "b", (1, (2, 3)), not 0, None, ..., 1j + 2, "abc"[1], 1 < 2 < 3, __debug__, log
+    return -1, 2**10, 1 if True else 2, "ab", (1, (2, 3)), not 0, None, ..., 1j + 2, "abc"[1], 1 < 2 < 3, __debug__, log
 
 
 def multiple_lines(log):
@@ -518,14 +548,14 @@ def multiple_lines(log):
 
 def non_ascii(log):
     größe, π = tick(log, "ä€𝛑"), tick(log, 3.0)
-    return [größe + "→", π * 2] + [tick(log, größe)]
+    return [größe + "→", π * 2] + [tick(log, größe)] + sorted({größe, "ß"})
 
 
 def annotations(log):
     x: int = tick(log, 1)
     y: tick(log, "never evaluated")
     (z): float = 2.0
-    holder: dict[str, undefined] = {}  # noqa: F821
+    holder: dict[str, undefined] = {}
     holder["k"]: int = tick(log, 4)
     return x, z, holder
 
@@ -537,7 +567,7 @@ def deletes_and_unbound(log):
 
 
 def unbound_update(log):
-    missing += tick(log, 1)  # noqa: F821, F841
+    missing += tick(log, 1)
     return log
 
 

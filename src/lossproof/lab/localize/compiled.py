@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 from collections.abc import Callable
@@ -35,8 +36,9 @@ def needs_compiler(function: object) -> bool:
 
 def _behind_tf_function(function: Any) -> Callable[..., Any]:
     plain: Callable[..., Any] = function.python_function
-    # Taken from an instance, the Python function is a wrapper with a weak reference to that instance.
+    # Taken from an instance, the Python function is a wrapper with a weak reference to that instance (None if it died,
+    # which goes unnoticed as long as the method does not need it).
     method = getattr(plain, "__wrapped__", None)
     if isinstance(method, MethodType) and hasattr(method.__self__, "target"):
-        return MethodType(method.__func__, method.__self__.target)
+        return functools.partial(method.__func__, method.__self__.target)
     return plain

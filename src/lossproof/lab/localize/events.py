@@ -21,8 +21,13 @@ Kind = Literal[
     "comprehension",
     "assign",
     "augassign",
+    "other",
 ]
-"""The syntax of an event. `assign` is `(name := value)`; a plain assignment computes nothing and is no event."""
+"""The syntax of an event.
+
+`assign` is `(name := value)`; a plain assignment computes nothing and is no event. `other` occurs in `Trace.failed`
+only: something that has no value of its own, such as `raise`.
+"""
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,8 +36,6 @@ _KINDS: dict[type[ast.expr], Kind] = {
     ast.DictComp: "comprehension",
     ast.NamedExpr: "assign",
 }
-_SKIPPING: frozenset[Kind] = frozenset({"boolop", "compare", "conditional", "unaryop"})
-"""Kinds that need not evaluate all of their operands (`not (a and b)` has the operands `a` and `b`)."""
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _OPAQUE = (ast.Yield, ast.YieldFrom, ast.Await)
 
@@ -88,9 +86,10 @@ class Expressions(ast.NodeTransformer):
             return node, parts
         if isinstance(node, ast.Name) and node.id == "__debug__":
             return node, ()  # known to the compiler
-        if kind == "collection":
+        skipping = _truth_passes_through(node) or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not))
+        if skipping or kind == "collection":  # a constant may not be reached, or there are many
             parts = tuple(part for part in parts if part.site is not None)
-        site = self.site(kind, span_of(node), parts)
+        site = self.site(kind, span_of(node), parts, skipping)
         return self.probe("value", node, site, node), (Part(site.span, site),)
 
     def callee(self, node: ast.expr) -> tuple[ast.expr, Parts]:
@@ -103,9 +102,9 @@ class Expressions(ast.NodeTransformer):
             node = self.expression(node)[0]
         return (self.probe("callee", node, node) if self.inside else node), receiver
 
-    def site(self, kind: Kind, span: Span, parts: Parts) -> Site:
-        """A new site with operands given in order of evaluation."""
-        first = next((part.site for part in parts if part.site is not None), None) if kind in _SKIPPING else None
+    def site(self, kind: Kind, span: Span, parts: Parts, skipping: bool = False) -> Site:
+        """A new site with operands given in order of evaluation, of which some may be skipped."""
+        first = parts[0].site if skipping and parts else None
         for part in parts:
             if part.site is not None:
                 part.site.awaited = True

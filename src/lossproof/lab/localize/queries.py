@@ -47,26 +47,30 @@ def first_nonfinite(trace: Trace, to_numpy: Callable[[Any], Any], *, nan_only: b
 def births_of_nonfinite(trace: Trace, to_numpy: Callable[[Any], Any], *, nan_only: bool = False) -> Iterator[Event]:
     """The events whose value has a NaN or Inf while their operands are finite, in order.
 
-    An event without operands that hold numbers (a name, an attribute, a constant's conversion) brought the value in.
+    An event without operands that hold numbers (a name, an attribute) brought the value in from outside.
 
     Args:
         trace: Of a loss.
         to_numpy: Gives a tensor as an array. What it cannot convert, and raises for, counts as finite.
         nan_only: Look for the birth of NaNs alone: an Inf, which a mask may well hold, counts as finite.
     """
-    seen: dict[int, tuple[Any, bool]] = {}
+    known: dict[int, tuple[Any, bool]] = {}  # the values stand there to keep their identities theirs
 
-    def bad(value: Any) -> bool:
+    def bad(value: Any) -> set[int]:
+        found = set()
         for leaf in leaves(value):
-            if id(leaf) not in seen:
-                seen[id(leaf)] = leaf, _nonfinite(leaf, to_numpy, nan_only)
-            if seen[id(leaf)][1]:
-                return True
-        return False
+            if id(leaf) not in known:
+                known[id(leaf)] = leaf, _nonfinite(leaf, to_numpy, nan_only)
+            if known[id(leaf)][1]:
+                found.add(id(leaf))
+        return found
 
+    old: set[int] = set()
     for event in trace.events:
-        if bad(event.value) and not any(bad(operand.value) for operand in event.operands):
+        new = bad(event.value) - old  # a variable that is read again has the value of before
+        if new and not any(bad(operand.value) for operand in event.operands):
             yield event
+        old |= new
 
 
 def last_differentiable(trace: Trace, depends: Callable[[Any], bool]) -> Event | None:

@@ -177,7 +177,7 @@ class Recorder:
         span = line, column, last, end
         site = {site.span: site for site in script.sites}.get(span)
         if site is None:  # such as the attribute in `y.missing()`
-            return Event(script.text.place(span, code.co_qualname), "call", error, (), depth)
+            return Event(script.text.place(span, code.co_qualname), "other", error, (), depth)
         return Event(self._place(site, site), site.kind, error, self._operands(site, id(at.tb_frame)), depth)
 
 

@@ -74,11 +74,13 @@ class Twins:
         return twin
 
     def _twin_of_function(self, function: FunctionType) -> FunctionType | None:
-        code = self._twin_of_code(function) if self._is_users(function) else None
-        if code is None:
+        if not self._is_users(function):
             behind = inspect.unwrap(function)
-            if behind is not function and isinstance(behind, FunctionType) and self._is_users(behind):
+            if type(behind) is FunctionType and self._is_users(behind) and not self._is_twins(behind.__code__):
                 self.note("it is wrapped by a decorator that cannot be looked into", behind)
+            return None
+        code = self._twin_of_code(function)
+        if code is None:
             return None
         twin = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
         twin.__kwdefaults__ = function.__kwdefaults__

@@ -34,7 +34,11 @@ def measured(trouble: Trouble) -> str:
 
 def numbers(trouble: Trouble) -> str:
     """The numbers at the first place of trouble, as `y_true 1, y_pred 0.5`."""
-    return ", ".join(f"{name} {value:.6g}" for name, value in trouble.examples)
+    told = []
+    for name, values in trouble.examples:
+        listed = ", ".join(f"{value:.4g}" for value in values)
+        told.append(f"{name} {listed}" if len(values) == 1 else f"{name} [{listed}{', ...' if len(values) > 3 else ''}]")
+    return ", ".join(told)
 
 
 def rows(trouble: Trouble) -> str:
@@ -56,7 +60,7 @@ def evidence(trouble: Trouble) -> dict[str, object]:
         "rows": list(trouble.rows[:32]),
         "affected": trouble.affected,
         "searched": trouble.searched,
-        "at": {name: repr(value) for name, value in trouble.examples},
+        "at": {name: [repr(value) for value in values] for name, values in trouble.examples},
         "modes": trouble.modes or None,
     }
 

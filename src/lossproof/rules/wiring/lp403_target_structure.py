@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lossproof.findings.finding import Counterfactual, Finding, Fix, Row, Severity
+from lossproof.lab.failure import in_words
 from lossproof.lab.noise import differs
 from lossproof.rules.rule import NotApplicable, Rule
 
@@ -122,7 +123,7 @@ model.fit(x, [rain, wind], verbose=0)  # declared in the order of the alphabet
         names = [_called(outputs, i) for i in range(len(outputs.items))]
         keys = outputs.form == "dict"
         first = wrong[0]
-        got = (received.get(first) if wired is not None else None) or first
+        got = {i: target if target is not None else i for i, target in received.items()}
         yield Finding(
             code=self.code,
             name=self.name,
@@ -131,11 +132,11 @@ model.fit(x, [rain, wind], verbose=0)  # declared in the order of the alphabet
             where=lab.capture.where,
             explanation=(
                 f"The targets are a list, the outputs {'a dict: Keras sorts its keys and' if keys else 'too: Keras'} "
-                f"matches them by position. {names[first]} receives array {got + 1}, and array {order[first] + 1} was "
+                f"matches them by position. {names[first]} receives array {got.get(first, first) + 1}, and array {order[first] + 1} was "
                 f"{why}. {_consequence(lab, wired)}"
             ),
             evidence={
-                "received": {names[i]: f"array {i + 1}" for i in range(len(names))},
+                "received": {name: f"array {got.get(i, i) + 1}" for i, name in enumerate(names)},
                 "declared": {names[i]: f"array {j + 1}" for i, j in enumerate(order)},
                 "target shapes": [list(shape) for shape in given.shapes],
                 "output shapes": {names[i]: list(one.shape) for i, one in enumerate(outputs.items)},
@@ -143,7 +144,7 @@ model.fit(x, [rain, wind], verbose=0)  # declared in the order of the alphabet
             },
             counterfactual=Counterfactual(
                 change=f"each output receives the array that was {why}",
-                before=wired.total if wired is not None else _line(lab.capture.error),
+                before=wired.total if wired is not None else in_words(lab.capture.error),
                 after=after.total,
                 columns=("as written", "reordered"),
                 rows=tuple(
@@ -152,7 +153,7 @@ model.fit(x, [rain, wind], verbose=0)  # declared in the order of the alphabet
                     if i in values_after
                     for row in (
                         Row(f"loss of {names[i]}", values.get(i), values_after[i]),
-                        Row("  mean of its targets", compiled.target_mean(i), compiled.target_mean(order[i])),
+                        Row(f"mean target of {names[i]}", compiled.target_mean(got.get(i, i)), compiled.target_mean(order[i])),
                     )
                 ),
             ),
@@ -186,7 +187,7 @@ model.fit(x, [rain, wind], verbose=0)  # declared in the order of the alphabet
             where=lab.capture.where,
             explanation=(
                 f"The model returns {_structure_of(outputs)}: {shapes}. The targets are {_described(compiled)}. Keras "
-                f"cannot match them, and fails with {_line(lab.capture.error)}"
+                f"cannot match them, and fails with {in_words(lab.capture.error)}."
             ),
             evidence={
                 "outputs": {_called(outputs, i): list(one.shape) for i, one in enumerate(outputs.items)},
@@ -196,7 +197,7 @@ model.fit(x, [rain, wind], verbose=0)  # declared in the order of the alphabet
             },
             counterfactual=Counterfactual(
                 change=other.change,
-                before=_line(lab.capture.error),
+                before=in_words(lab.capture.error),
                 after=after.total,
                 columns=("as written", "restructured"),
             ),
@@ -206,7 +207,7 @@ model.fit(x, [rain, wind], verbose=0)  # declared in the order of the alphabet
 
 def _consequence(lab: Lab, wired: Wired | None) -> str:
     if wired is None:
-        return f"The shapes do not match, and Keras fails with {_line(lab.capture.error)}"
+        return f"The shapes do not match, and Keras fails with {in_words(lab.capture.error)}."
     return "Each is trained towards the targets of another, and nothing raises."
 
 
@@ -271,8 +272,3 @@ def _described(compiled: CompiledObjective) -> str:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
-
-
-def _line(error: Any) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:160] if text else ''}".rstrip(": ")

@@ -1,0 +1,404 @@
+"""LP401: a key of loss, weights, metrics or targets names no output, or is matched with another output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lossproof.findings.finding import Counterfactual, Finding, Fix, Place, Row, Severity
+from lossproof.lab.failure import in_words
+from lossproof.lab.naming import Meant, meant
+from lossproof.lab.noise import differs
+from lossproof.rules.rule import NotApplicable, Rule
+
+if TYPE_CHECKING:
+    from lossproof.lab.compiled import CompiledObjective, Outputs, Wired
+    from lossproof.lab.lab import Lab
+
+COMPILED = ("loss", "loss_weights", "metrics", "weighted_metrics")
+WORDS = {"y": "target", "weighted_metrics": "weighted_metrics", "sample_weight": "sample_weight"}
+SURE = ("layer", "nearest", "left")
+
+
+@dataclass(frozen=True)
+class Repair:
+    """One argument with its keys put right."""
+
+    argument: str
+    unknown: Mapping[str, Meant]
+    value: Any
+    by_position: bool = False
+    """Whether the dict became a list: the outputs have no names, or Keras asks for positions."""
+
+
+class UnmatchedKey(Rule):
+    """Keys that name no output, and values that go to another output than their key says."""
+
+    code = "LP401"
+    name = "unmatched-key"
+    severity = "error"
+    summary = (
+        "names outputs that do not exist, or is matched with other outputs than its keys say "
+        "(loss, loss_weights, metrics, targets)"
+    )
+    explanation = """
+Dicts given to `compile` and `fit` name outputs: the keys of a dict of outputs, else the names of the output layers. A key
+that names none mostly raises, but not in words that help: where the targets have a wrong key, Keras packs the *keys* in
+the place of the arrays and fails to convert a string to a float. And `loss_weights` are matched by position, over sorted
+keys, without a look at the names: a wrong key then gives the weight of one output to another, and nothing raises. So do
+lists of losses or weights given to a dict of outputs, which is sorted first.
+
+**Proof.** Where the script failed, the objective is evaluated again with the key renamed: it has a value. Where it did
+not, one is added to each loss and the total must grow by the weight that its own key says; it grows by another's.
+
+**What to do.** Use the names of the outputs everywhere: name the layers, or return a dict of outputs.
+"""
+    source = (
+        "keras/src/trainers/compile_utils.py, CompileLoss.build and CompileLoss.call",
+        "https://github.com/tensorflow/tensorflow/issues/72679",
+    )
+    guilty = '''
+import keras
+import numpy as np
+from keras import layers
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(64, 6)).astype("float32")
+age = x[:, :1]
+sex = (x[:, 1:2] > 0).astype("float32")
+
+inputs = keras.Input((6,))
+hidden = layers.Dense(8, activation="relu")(inputs)
+age_out = layers.Dense(1, name="age_head")(hidden)
+sex_out = layers.Dense(1, activation="sigmoid", name="sex_head")(hidden)
+model = keras.Model(inputs, [age_out, sex_out])
+model.compile(optimizer="sgd", loss={"age": "mse", "sex_head": "binary_crossentropy"})  # expect: LP401
+model.fit(x, [age, sex], verbose=0)
+'''
+    innocent = '''
+import keras
+import numpy as np
+from keras import layers
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(64, 6)).astype("float32")
+age = x[:, :1]
+sex = (x[:, 1:2] > 0).astype("float32")
+
+inputs = keras.Input((6,))
+hidden = layers.Dense(8, activation="relu")(inputs)
+age_out = layers.Dense(1, name="age_head")(hidden)
+sex_out = layers.Dense(1, activation="sigmoid", name="sex_head")(hidden)
+model = keras.Model(inputs, [age_out, sex_out])
+model.compile(optimizer="sgd", loss={"age_head": "mse", "sex_head": "binary_crossentropy"})
+model.fit(x, [age, sex], verbose=0)
+'''
+
+    def check(self, lab: Lab) -> Iterator[Finding]:
+        compiled = lab.compiled
+        outputs = compiled.outputs
+        if outputs.form == "nested":
+            raise NotApplicable("the outputs are nested in several levels")
+        told = compiled.told
+        if not any(isinstance(value, dict) for value in told.values()) and outputs.form != "dict":
+            raise NotApplicable("nothing is matched by name")
+        if lab.capture.error is not None and compiled.failure() is not None:
+            yield from self._failing(lab, compiled)
+            return
+        wired = lab.attempt(compiled.evaluate)
+        if wired is None:
+            raise NotApplicable("the objective cannot be evaluated on the captured batch")
+        yield from self._by_position(lab, compiled, wired)
+
+    # Where the script failed -------------------------------------------------------------------------------------
+
+    def _failing(self, lab: Lab, compiled: CompiledObjective) -> Iterator[Finding]:
+        repairs = list(_repairs(compiled))
+        after = _attempt(compiled, repairs)
+        if not repairs or after is None:
+            return
+        needed = [one for one in repairs if _attempt(compiled, [r for r in repairs if r is not one]) is None]
+        for one in needed:
+            yield self._unmatched(lab, compiled, one, after)
+
+    def _unmatched(self, lab: Lab, compiled: CompiledObjective, repair: Repair, after: Wired) -> Finding:
+        outputs, error = compiled.outputs, in_words(lab.capture.error)
+        word = WORDS.get(repair.argument, repair.argument)
+        names = [one.name for one in outputs.as_declared]
+        where = _place(lab, repair.argument)
+        renamed = {key: one.name for key, one in repair.unknown.items() if one.name is not None}
+        if repair.by_position:
+            title = f"{word} is a dict, but the outputs are a list{'' if any(names) else ' without names'}"
+            explanation = f"Keras looks for each output's entry by its position, and fails with {error}."
+            change = f"{word} as a list in the order of the outputs"
+            fix = (
+                f"Pass {word} as a list in the order of the outputs"
+                f"{'' if any(names) else ', or return a dict of outputs from `call`'}."
+            )
+        else:
+            title = _mismatch(word, repair.unknown, names)
+            explanation = (
+                f"{_outputs_in_words(outputs)} {_how(repair.argument, outputs)} and fails with {error}, which names "
+                "neither the key nor the output." if repair.argument == "y" else
+                f"{_outputs_in_words(outputs)} Keras fails with {error}."
+            )
+            change = _change(repair.unknown)
+            fix = _advice(repair, names)
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            title=title,
+            where=where,
+            explanation=explanation,
+            evidence={
+                "argument": repair.argument,
+                "unmatched": list(repair.unknown),
+                "outputs": names,
+                "renamed": renamed,
+                "explains_error": True,
+            },
+            counterfactual=Counterfactual(
+                change=change, before=error, after=after.total, columns=("as written", "renamed")
+            ),
+            fix=Fix(fix, where=where),
+        )
+
+    # Where nothing raised ----------------------------------------------------------------------------------------
+
+    def _by_position(self, lab: Lab, compiled: CompiledObjective, wired: Wired) -> Iterator[Finding]:
+        outputs, told = compiled.outputs, compiled.arguments
+        per_output = {term.output: term for term in wired.terms if term.output is not None}
+        if len(outputs.items) < 2 or len(per_output) != len(wired.terms) or not wired.terms:
+            return
+        lists = _sorted_lists(compiled)
+        if lists:
+            yield from self._sorted(lab, compiled, wired, lists)
+        elif isinstance(told.loss_weights, dict):
+            yield from self._weights(lab, compiled, wired)
+
+    def _weights(self, lab: Lab, compiled: CompiledObjective, wired: Wired) -> Iterator[Finding]:
+        """`loss_weights` of which a key says another output than the one that it acts on."""
+        outputs, weights = compiled.outputs, compiled.arguments.loss_weights
+        acting = compiled.effective_weights(wired)
+        said = _said(outputs, weights)
+        wrong = [
+            (term.output, said[term.output], effect)
+            for term, effect in zip(wired.terms, acting, strict=True)
+            if term.output is not None
+            and said.get(term.output) is not None
+            and differs(effect, said[term.output], "float32", 64, scale=4 * max(map(abs, acting)))
+        ]
+        if not wrong:
+            return
+        meant_weights = [
+            said[term.output] if term.output is not None and said.get(term.output) is not None else effect
+            for term, effect in zip(wired.terms, acting, strict=True)
+        ]
+        after = wired.total + sum(
+            (want - effect) * term.value for want, effect, term in zip(meant_weights, acting, wired.terms, strict=True)
+        )
+        names = [one.name for one in outputs.as_declared]
+        unknown = [key for key in weights if key not in names]
+        i, want, effect = wrong[0]
+        where = _place(lab, "loss_weights")
+        unmatched = f" {_mismatch('loss_weights', _meant(weights, outputs), names).capitalize()}." if unknown else ""
+        yield Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            title=f"the weight of output {outputs.names[i]!r} is not {want:g} but {effect:.4g}",
+            where=where,
+            explanation=(
+                f"Adding 1 to the loss of {outputs.names[i]!r} moves the total by {effect:.4g}. Keras sorts the keys of "
+                f"loss_weights and gives the values to the losses by position; the names are not compared.{unmatched} "
+                "Nothing raises."
+            ),
+            evidence={
+                "loss_weights": {str(key): float(value) for key, value in weights.items()},
+                "measured": {
+                    str(outputs.names[term.output]): effect
+                    for term, effect in zip(wired.terms, acting, strict=True)
+                    if term.output is not None
+                },
+                "unmatched": unknown,
+            },
+            counterfactual=Counterfactual(
+                change="each weight given to the output that its key says",
+                before=wired.total,
+                after=after,
+                columns=("as written", "by name"),
+                rows=tuple(
+                    Row(f"weight of {outputs.names[term.output]!r}", effect, want)
+                    for term, effect, want in zip(wired.terms, acting, meant_weights, strict=True)
+                    if term.output is not None
+                ),
+            ),
+            fix=Fix(
+                "Give loss_weights the same keys as the losses, or pass both as lists in the order of the outputs.",
+                where=where,
+            ),
+        )
+
+    def _sorted(
+        self, lab: Lab, compiled: CompiledObjective, wired: Wired, lists: Mapping[str, Any]
+    ) -> Iterator[Finding]:
+        """Lists that are matched with a dict of outputs in the sorted order of its keys."""
+        outputs = compiled.outputs
+        after = compiled.attempt(with_metrics=False, **lists)
+        if after is None:
+            return
+        before_values, after_values = _parts(wired), _parts(after)
+        moved = [i for i in before_values if i in after_values and differs(before_values[i], after_values[i])]
+        if not moved:
+            return
+        words = " and ".join(name for name in COMPILED if name in lists)
+        where = _place(lab, "loss")
+        declared = ", ".join(repr(one.name) for one in outputs.as_declared)
+        taken = ", ".join(map(repr, outputs.names))
+        yield Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            title=f"{words}: the list is matched with the outputs in another order",
+            where=where,
+            explanation=(
+                f"The outputs are a dict, declared in the order {declared}. Keras sorts its keys, and gives the entries "
+                f"of the list to {taken}, in this order. Nothing raises."
+            ),
+            evidence={"arguments": list(lists), "declared": [one.name for one in outputs.as_declared],
+                      "matched": list(outputs.names)},
+            counterfactual=Counterfactual(
+                change="the entries given to the outputs in the order of their declaration",
+                before=wired.total,
+                after=after.total,
+                columns=("as written", "as declared"),
+                rows=tuple(
+                    Row(f"part of {outputs.names[i]!r}", before_values.get(i), after_values.get(i))
+                    for i in outputs.declared
+                ),
+            ),
+            fix=Fix(f"Pass a dict with the names of the outputs: {declared}.", where=where),
+        )
+
+
+# Keys ------------------------------------------------------------------------------------------------------------
+
+
+def _meant(keyed: Mapping[str, Any], outputs: Outputs) -> dict[str, Meant]:
+    names = [str(one.name) for one in outputs.as_declared]
+    layers = {one.layer: str(one.name) for one in outputs.items if one.layer is not None}
+    return meant(list(keyed), names, layers)
+
+
+def _repairs(compiled: CompiledObjective) -> Iterator[Repair]:
+    """Each argument whose keys do not match, with keys that do."""
+    outputs = compiled.outputs
+    named = all(one.name is not None for one in outputs.items)
+    for argument, value in compiled.told.items():
+        if not isinstance(value, dict) or (argument == "y" and outputs.form == "one"):
+            continue
+        if not named:
+            if argument != "y" and len(value) == len(outputs.items):
+                entries = list(value.values())
+                yield Repair(argument, {}, entries[0] if outputs.form == "one" else entries, by_position=True)
+            continue
+        unknown = _meant(value, outputs)
+        renamed = _renamed(value, unknown)
+        if argument == "sample_weight" and outputs.form == "list":
+            if set(renamed) == set(outputs.names):
+                yield Repair(argument, unknown, [renamed[name] for name in outputs.names], by_position=not unknown)
+        elif unknown:
+            yield Repair(argument, unknown, renamed)
+
+
+def _renamed(keyed: Mapping[str, Any], unknown: Mapping[str, Meant]) -> dict[str, Any]:
+    names = {key: unknown[key].name if key in unknown else key for key in keyed}
+    return {name: keyed[key] for key, name in names.items() if name is not None}
+
+
+def _attempt(compiled: CompiledObjective, repairs: Sequence[Repair]) -> Wired | None:
+    batch = {one.argument: one.value for one in repairs if one.argument not in COMPILED}
+    return compiled.attempt(batch, **{one.argument: one.value for one in repairs if one.argument in COMPILED})
+
+
+def _said(outputs: Outputs, weights: Mapping[str, Any]) -> dict[int, float]:
+    """The weight that the keys say for each output (flat position), where that is certain."""
+    unknown = _meant(weights, outputs)
+    certain = all(one.how in SURE for one in unknown.values())
+    entries = _renamed(weights, {key: one if one.how in SURE else Meant(None, "") for key, one in unknown.items()})
+    said = {i: float(entries[name]) for i, name in enumerate(outputs.names) if name in entries}
+    if certain:  # an output that no key can mean has Keras's own weight of one
+        said.update({i: 1.0 for i, name in enumerate(outputs.names) if name not in entries})
+    return said
+
+
+def _sorted_lists(compiled: CompiledObjective) -> dict[str, Any]:
+    """The lists given to a dict of outputs that was not declared in sorted order, as dicts in the declared order."""
+    outputs, told = compiled.outputs, compiled.arguments
+    names = [one.name for one in outputs.as_declared]
+    if outputs.form != "dict" or outputs.declared == tuple(range(len(names))):
+        return {}
+    if isinstance(told.loss, dict) and list(told.loss) != names:
+        return {}  # which order is meant cannot be told
+    lists = {"loss": told.loss, "loss_weights": told.loss_weights}
+    return {
+        key: dict(zip(names, value, strict=True))
+        for key, value in lists.items()
+        if isinstance(value, (list, tuple)) and len(value) == len(names)
+    }
+
+
+def _parts(wired: Wired) -> dict[int, float]:
+    return {
+        term.output: term.value * (1.0 if term.weight is None else term.weight)
+        for term in wired.terms
+        if term.output is not None
+    }
+
+
+# Words -----------------------------------------------------------------------------------------------------------
+
+
+def _mismatch(word: str, unknown: Mapping[str, Meant], names: Sequence[Any]) -> str:
+    keys = ", ".join(map(repr, unknown))
+    does = "key {} does" if len(unknown) == 1 else "keys {} do"
+    text = f"{word} {does.format(keys)} not match any output: {', '.join(map(repr, names))}"
+    likely = [one.name for one in unknown.values() if one.how in SURE]
+    return f"{text}; did you mean {', '.join(map(repr, likely))}?" if likely else text
+
+
+def _outputs_in_words(outputs: Outputs) -> str:
+    names = ", ".join(repr(one.name) for one in outputs.as_declared)
+    if outputs.form == "dict":
+        layers = [one.layer for one in outputs.items if one.layer not in (None, one.name)]
+        hint = f" (not the names of the layers: {', '.join(map(repr, layers))})" if layers else ""
+        return f"The outputs are named by the keys of the dict that the model returns, {names}{hint}."
+    return f"The outputs are named after the layers that make them: {names}."
+
+
+def _how(argument: str, outputs: Outputs) -> str:
+    return "Keras takes the key itself for the array" if argument == "y" else "Keras"
+
+
+def _change(unknown: Mapping[str, Meant]) -> str:
+    parts = [
+        f"{key!r} renamed to {one.name!r}" if one.name is not None else f"{key!r} left out"
+        for key, one in unknown.items()
+    ]
+    return ", ".join(parts)
+
+
+def _advice(repair: Repair, names: Sequence[Any]) -> str:
+    extra = [key for key, one in repair.unknown.items() if one.name is None]
+    if len(extra) == len(repair.unknown):
+        return f"Leave {', '.join(map(repr, extra))} out, or give the model an output of that name."
+    return f"Use the names of the outputs: {', '.join(map(repr, names))}."
+
+
+def _place(lab: Lab, argument: str) -> Place | None:
+    compiled = lab.capture.compiled
+    if argument in COMPILED and compiled is not None and compiled.where is not None:
+        return compiled.where
+    return lab.capture.where
