@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lossproof.capture.record import Run
     from lossproof.capture.watch import Watch
 
-OLDEST_KERAS = (3, 12)
+OLDEST_KERAS = (3, 15)
 """The oldest Keras against which the private names of `keras_private.py` hold."""
 
 PATIENCE = 5.0

@@ -15,7 +15,7 @@ positive_weight = ((1 - tags.mean(axis=0)) / tags.mean(axis=0)).astype("float32"
 def weighted_tag_loss(positive_weight):
     def loss(y_true, logits):
         # log(1 + exp(-x)) without overflow
-        weight = 1.0 + (positive_weight - 1.0) * y_true
+        weight = 1.0 + (ops.convert_to_tensor(positive_weight) - 1.0) * y_true
         per_tag = (1.0 - y_true) * logits + weight * ops.softplus(-logits)
         return ops.mean(per_tag, axis=-1)
 

@@ -19,19 +19,26 @@ class _Finder(importlib.abc.MetaPathFinder):
     def __init__(self, name: str, after: Callable[[], None]) -> None:
         self._name = name
         self._after = after
+        self._asking = False
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != self._name:
+        if fullname != self._name or self._asking:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        # Libraries look whether Keras is installed before anyone imports it, so being asked is not being imported.
+        self._asking = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._asking = False
         if spec is None or spec.loader is None:
             return None
         execute, after = spec.loader.exec_module, self._after
 
         def execute_and_tell(module: ModuleType) -> None:
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
             execute(module)
             after()
 

@@ -162,37 +162,43 @@ def reachable(roots: dict[str, Any], wanted: Callable[[Any], bool] = _plain) -> 
 
 def _slots(name: str, value: Any, holder: Slot) -> Iterator[Slot]:
     if isinstance(value, functools.partial):
-        yield _constant(f"{name}.func", value.func)
-        code = getattr(value.func, "__code__", None)
-        readers = (code,) if code is not None else ()
-        for i in range(len(value.args)):
-            write = functools.partial(_set_argument, value, i)
-            word = code.co_varnames[i] if code is not None and i < len(code.co_varnames) else None
-            yield Slot(f"{name}.args[{i}]", lambda i=i: value.args[i], write, word, readers)
-        for key in value.keywords:
-            yield replace(_item(f"{name}.keywords[{key!r}]", value.keywords, key), word=key, readers=readers)
+        yield from _partial_slots(name, value)
     elif isinstance(value, types.MethodType):
         yield _constant(f"{name}.__func__", value.__func__)
         yield _constant(_owner(value.__self__), value.__self__)
     elif isinstance(value, types.FunctionType):
         yield from _function_slots(value)
-    elif isinstance(value, dict):
+    elif isinstance(value, (dict, list, tuple)):
         if len(value) <= LARGEST_ARRAY:
-            for key in list(value):
-                yield replace(_item(f"{name}[{key!r}]", value, key), word=holder.word, readers=holder.readers)
-    elif isinstance(value, (list, tuple)):
-        if len(value) <= LARGEST_ARRAY:
-            for i, item in enumerate(value):
-                slot = _item(f"{name}[{i}]", value, i)
-                if isinstance(value, tuple):
-                    slot = replace(slot, read=lambda item=item: item, write=functools.partial(_set_entry, holder, value, i))
-                yield replace(slot, word=holder.word, readers=holder.readers)
+            yield from _entry_slots(name, value, holder)
     elif hasattr(value, "python_function"):
         yield _constant(name, value.python_function)
     elif hasattr(value, "__wrapped__"):
         yield _constant(name, value.__wrapped__)
     elif isinstance(value, (keras.losses.Loss, keras.layers.Layer)) or _is_users(type(value)):
         yield from _attributes(name, value)
+
+
+def _entry_slots(name: str, container: Any, holder: Slot) -> Iterator[Slot]:
+    for key in list(container) if isinstance(container, dict) else range(len(container)):
+        if isinstance(container, tuple):
+            read, write = functools.partial(container.__getitem__, key), functools.partial(_set_entry, holder, key)
+            slot = Slot(f"{name}[{key!r}]", read, write)
+        else:
+            slot = _item(f"{name}[{key!r}]", container, key)
+        yield replace(slot, word=holder.word, readers=holder.readers)
+
+
+def _partial_slots(name: str, value: functools.partial[Any]) -> Iterator[Slot]:
+    code = getattr(value.func, "__code__", None)
+    readers = (code,) if code is not None else ()
+    words = code.co_varnames if code is not None else ()
+    yield _constant(f"{name}.func", value.func)
+    for i in range(len(value.args)):
+        read, write = functools.partial(_argument, value, i), functools.partial(_set_argument, value, i)
+        yield Slot(f"{name}.args[{i}]", read, write, words[i] if i < len(words) else None, readers)
+    for key in value.keywords:
+        yield replace(_item(f"{name}.keywords[{key!r}]", value.keywords, key), word=key, readers=readers)
 
 
 def _function_slots(function: types.FunctionType) -> Iterator[Slot]:
@@ -203,8 +209,8 @@ def _function_slots(function: types.FunctionType) -> Iterator[Slot]:
         yield Slot(free, lambda cell=cell: cell.cell_contents, write, free, (function.__code__,))
     code, defaults = function.__code__, function.__defaults__ or ()
     for i, word in enumerate(code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]):
-        write = functools.partial(_set_default, function, i)
-        yield Slot(f"{function.__name__}({word}=)", lambda i=i: function.__defaults__[i], write, word, (code,))
+        read, write = functools.partial(_default, function, i), functools.partial(_set_default, function, i)
+        yield Slot(f"{function.__name__}({word}=)", read, write, word, (code,))
     for key in function.__kwdefaults__ or {}:
         yield replace(_item(f"{function.__name__}({key}=)", function.__kwdefaults__, key), word=key, readers=(code,))
     for used in _global_names(function.__code__):
@@ -254,17 +260,24 @@ def _set(owner: Any, key: str, value: Any) -> None:
     vars(owner)[key] = value
 
 
+def _default(function: types.FunctionType, i: int) -> Any:
+    return (function.__defaults__ or ())[i]
+
+
 def _set_default(function: types.FunctionType, i: int, value: Any) -> None:
     function.__defaults__ = _with_entry(function.__defaults__ or (), i, value)
 
 
-def _set_argument(partial: functools.partial[Any], i: int, value: Any) -> None:
-    partial.__setstate__((partial.func, _with_entry(partial.args, i, value), partial.keywords, vars(partial)))  # type: ignore[attr-defined]
+def _argument(partial: functools.partial[Any], i: int) -> Any:
+    return partial.args[i]
 
 
-def _set_entry(holder: Slot, entries: tuple[Any, ...], i: int, value: Any) -> None:
-    present = holder.read()  # another entry may have been set since
-    holder.write(_with_entry(present if len(present) == len(entries) else entries, i, value))
+def _set_argument(partial: Any, i: int, value: Any) -> None:
+    partial.__setstate__((partial.func, _with_entry(partial.args, i, value), partial.keywords, vars(partial)))
+
+
+def _set_entry(holder: Slot, i: int, value: Any) -> None:
+    holder.write(_with_entry(holder.read(), i, value))
 
 
 def _with_entry(entries: tuple[Any, ...], i: int, value: Any) -> Any:

@@ -356,7 +356,10 @@ def _weights(model: Any) -> list[np.ndarray] | None:
 def _iterations(model: Any) -> int | None:
     optimizer = getattr(model, "optimizer", None)
     iterations = getattr(optimizer, "iterations", None)
-    return int(copy_of(iterations)) if iterations is not None else None
+    try:
+        return int(copy_of(iterations)) if iterations is not None else None
+    except Exception:  # on JAX a step that failed leaves the variables without their values
+        return None
 
 
 def _config(optimizer: Any) -> Any:

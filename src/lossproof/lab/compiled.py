@@ -7,9 +7,10 @@ them, or the targets, can be changed and the rest stays as the user wrote it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -22,10 +23,13 @@ from lossproof.lab.lab import Lab
 from lossproof.lab.listen import Heard, listening
 from lossproof.lab.model import Forward
 from lossproof.lab.noise import rounding
+from lossproof.lab.outputs import Given, Outputs, as_numpy, fits, given_of, outputs_of
 from lossproof.lab.received import Batch, NoBatch, received_batch, to_tensors
 from lossproof.rules.rule import NotApplicable
 
 if TYPE_CHECKING:
+    from lossproof.lab.keys import Repair
+    from lossproof.lab.naming import Meant
     from lossproof.lab.restructure import Restructured
 
 
@@ -37,59 +41,6 @@ class Arguments:
     loss_weights: Any = None
     metrics: Any = None
     weighted_metrics: Any = None
-
-
-@dataclass(frozen=True)
-class Output:
-    """One output of the model on the captured batch."""
-
-    name: str | None
-    """Its key in a dict of outputs, else the name of the layer that makes it; None where nothing names it."""
-    layer: str | None
-    shape: tuple[int, ...]
-    tensor: Tensor
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """The outputs of the model, in the order in which Keras flattens them (the keys of a dict are sorted)."""
-
-    form: Literal["one", "list", "dict", "nested"]
-    items: tuple[Output, ...]
-    declared: tuple[int, ...]
-    """Positions in `items` in the order in which the user wrote the outputs down."""
-
-    @property
-    def names(self) -> tuple[str | None, ...]:
-        """Names in the flat order."""
-        return tuple(one.name for one in self.items)
-
-    @property
-    def as_declared(self) -> tuple[Output, ...]:
-        """The outputs in the order in which the user wrote them down."""
-        return tuple(self.items[i] for i in self.declared)
-
-    def packed(self, values: Sequence[Any]) -> Any:
-        """One value for each of `items`, in the structure of the outputs."""
-        if self.form == "one":
-            return values[0]
-        return list(values) if self.form == "list" else dict(zip(self.names, values, strict=True))
-
-
-@dataclass(frozen=True)
-class Given:
-    """Targets (or weights) as the user nested them."""
-
-    form: Literal["one", "list", "dict", "nested"]
-    names: tuple[str, ...]
-    """The keys of a dict, in the order in which they were written."""
-    leaves: tuple[Any, ...]
-    """The arrays in the order in which they were written."""
-
-    @property
-    def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """The shape of each array on the captured batch."""
-        return tuple(tuple(np.shape(leaf)) for leaf in self.leaves)
 
 
 @dataclass(frozen=True)
@@ -116,18 +67,22 @@ class Wired:
 
 
 class CompiledObjective:
-    """Experiments on the arguments of `compile` and on the targets.
-
-    Raises:
-        NotApplicable: There is no compiled loss, or the user's own step does not use it.
-    """
+    """Experiments on the arguments of `compile` and on the targets."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
+        _ = lab.model
         self.arguments = _arguments(lab.capture)
+
+    def require_loss(self) -> None:
+        """Make sure that there are compiled losses to experiment on.
+
+        Raises:
+            NotApplicable: There are none, or the user's own step does not use them.
+        """
+        lab = self.lab
         if self.arguments.loss is None:
             raise NotApplicable("no loss was given to compile")
-        _ = lab.model
         if lab.capture.error is None and (lab.overrides_train_step or lab.overrides_compute_loss):
             compiled = {id(loss) for _, loss, _, _ in keras_private.flat_losses(lab.capture.model)}
             if not any(id(heard.target) in compiled for heard in lab.evaluation.losses):
@@ -149,14 +104,14 @@ class CompiledObjective:
     @cached_property
     def told(self) -> dict[str, Any]:
         """Everything that is matched with outputs: the arguments of `compile`, the targets `y`, `sample_weight`."""
-        compiled = {key: getattr(self.arguments, key) for key in ("loss", "loss_weights", "metrics", "weighted_metrics")}
-        return {**compiled, "y": self.targets, "sample_weight": self.sample_weight}
+        told = {key: getattr(self.arguments, key) for key in ("loss", "loss_weights", "metrics", "weighted_metrics")}
+        return {**told, "y": self.targets, "sample_weight": self.sample_weight}
 
     @cached_property
     def given(self) -> Given:
         """The targets and how they are nested."""
         written = self.lab.capture.data.get("y")
-        return _given(self.targets, list(written) if isinstance(written, dict) else None)
+        return given_of(self.targets, list(written) if isinstance(written, dict) else None)
 
     @cached_property
     def sample_weight(self) -> Any:
@@ -196,7 +151,7 @@ class CompiledObjective:
     @cached_property
     def outputs(self) -> Outputs:
         """The outputs of the forward pass, with their names and the order in which the user declared them."""
-        return _outputs(self.lab.capture.model, self.forward.y_pred)
+        return outputs_of(self.lab.capture.model, self.forward.y_pred)
 
     # Evaluation ------------------------------------------------------------------------------------------------
 
@@ -226,18 +181,19 @@ class CompiledObjective:
         batch = batch if batch is not None else self.received()
         model = lab.capture.model
         forward = replace(self.forward, y_pred=y_pred) if y_pred is not None else self.forward
-        with keras_private.recompiled(model, told.loss, told.loss_weights), listening(shift) as hearing:
-            with lab.model.scope():
-                keras_private.use_forward_losses(model, forward.losses)
-                try:
-                    total = lab.model.compute_loss(batch, forward)
-                finally:
-                    keras_private.use_forward_losses(model, [])
-                if with_metrics and (told.metrics or told.weighted_metrics):
-                    keras_private.update_fresh_metrics(
-                        model, told.metrics, told.weighted_metrics, batch, forward.y_pred
-                    )
+        with ExitStack() as stack:
+            if told.loss is not None:
+                stack.enter_context(keras_private.recompiled(model, told.loss, told.loss_weights))
+            hearing = stack.enter_context(listening(shift))
+            stack.enter_context(lab.model.scope())
+            keras_private.use_forward_losses(model, forward.losses)
+            try:
+                total = lab.model.compute_loss(batch, forward)
+            finally:
+                keras_private.use_forward_losses(model, [])
             flat = keras_private.flat_losses(model)
+            if with_metrics and (told.metrics or told.weighted_metrics):
+                keras_private.update_fresh_metrics(model, told.metrics, told.weighted_metrics, batch, forward.y_pred)
         return Wired(self._number(total), self._terms(flat, hearing.losses, batch))
 
     def failure(self, with_metrics: bool = True) -> Exception | None:
@@ -297,11 +253,11 @@ class CompiledObjective:
         """Whether the array at a position fits the output at the same position. See `fits`."""
         return fits(self.given.leaves[position], self.outputs.items[position])
 
-    def broadcasts(self, total: float, position: int) -> bool:
-        """See `restructure.broadcasts`."""
-        from lossproof.lab.restructure import broadcasts
+    def misused(self, total: float, position: int) -> bool:
+        """See `restructure.misused`."""
+        from lossproof.lab.restructure import misused
 
-        return broadcasts(self, total, position)
+        return misused(self, total, position)
 
     def restructurings(self) -> Iterator[Restructured]:
         """See `restructure.restructurings`."""
@@ -309,9 +265,35 @@ class CompiledObjective:
 
         return restructurings(self)
 
+    # Keys and names, see `keys` ---------------------------------------------------------------------------------
+
+    def repaired(self) -> tuple[tuple[Repair, ...], Wired | None]:
+        """See `keys.repaired`."""
+        from lossproof.lab.keys import repaired
+
+        return repaired(self)
+
+    def unknown_keys(self, keyed: Mapping[str, Any]) -> dict[str, Meant]:
+        """See `keys.unknown_keys`."""
+        from lossproof.lab.keys import unknown_keys
+
+        return unknown_keys(keyed, self.outputs)
+
+    def weights_said(self) -> dict[int, float]:
+        """See `keys.weights_said`."""
+        from lossproof.lab.keys import weights_said
+
+        return weights_said(self.outputs, self.arguments.loss_weights)
+
+    def sorted_lists(self) -> dict[str, Any]:
+        """See `keys.sorted_lists`."""
+        from lossproof.lab.keys import sorted_lists
+
+        return sorted_lists(self)
+
     def target_mean(self, position: int) -> float:
         """The mean of one of the arrays of targets on the captured batch."""
-        return float(np.mean(_numpy(self.given.leaves[position]), dtype="float64"))
+        return float(np.mean(as_numpy(self.given.leaves[position]), dtype="float64"))
 
     def _number(self, tensor: Tensor) -> float:
         return float(np.sum(running_backend().numpy(tensor), dtype="float64"))
@@ -369,69 +351,6 @@ def _arguments(capture: Capture) -> Arguments:
     elif isinstance(weights, list):
         weights = [begun(i, value) for i, value in enumerate(weights)]
     return Arguments(told.get("loss"), weights, told.get("metrics"), told.get("weighted_metrics"))
-
-
-def _outputs(model: Any, y_pred: Any) -> Outputs:
-    flat = keras.tree.flatten(y_pred)
-    layers = getattr(model, "output_names", None) or ()
-    names: list[Any] = list(layers) if len(layers) == len(flat) else [None] * len(flat)
-    layer_names = list(names)
-    declared = list(range(len(flat)))
-    form: Literal["one", "list", "dict", "nested"] = "nested"
-    if not keras.tree.is_nested(y_pred):
-        form = "one"
-    elif len(y_pred) == len(flat) and isinstance(y_pred, (list, tuple)):
-        form = "list"
-    elif len(y_pred) == len(flat) and isinstance(y_pred, dict):
-        form = "dict"
-        position = keras.tree.pack_sequence_as(y_pred, list(range(len(flat))))
-        names = sorted(position, key=lambda key: position[key])
-        declared = [position[key] for key in _declared_keys(model, y_pred)]
-    items = [
-        Output(name, layer, tuple(tensor.shape), tensor)
-        for name, layer, tensor in zip(names, layer_names, flat, strict=True)
-    ]
-    return Outputs(form, tuple(items), tuple(declared))
-
-
-def _declared_keys(model: Any, y_pred: dict[str, Any]) -> list[str]:
-    try:
-        told = model.output  # of a functional model: the outputs as given to `keras.Model`
-    except Exception:  # a subclassed model has none, and says so by various errors
-        told = None
-    # PyTorch's trees sort the keys on the way through a functional model; what `call` returns keeps its order.
-    return list(told) if isinstance(told, dict) and set(told) == set(y_pred) else list(y_pred)
-
-
-def fits(target: Any, output: Output) -> bool:
-    """Whether a target has the shape of an output, up to a last axis of 1, or holds one class number for each row of it.
-
-    Class numbers are whole, and less than the size of the output's last axis.
-    """
-    values = _numpy(target)
-    given, wanted = values.shape, output.shape
-    if given == wanted or given == (*wanted, 1) or (*given, 1) == wanted:
-        return True
-    if not wanted or given not in (wanted[:-1], (*wanted[:-1], 1)) or values.dtype.kind not in "iufb":
-        return False
-    return bool(np.all((values == np.floor(values)) & (values >= 0) & (values < wanted[-1])))
-
-
-def _numpy(data: Any) -> np.ndarray:
-    backend = running_backend()
-    return np.asarray(backend.numpy(data) if backend.is_tensor(data) else data)
-
-
-def _given(data: Any, written: list[str] | None) -> Given:
-    leaves = keras.tree.flatten(data)
-    if not keras.tree.is_nested(data):
-        return Given("one", (), (data,))
-    if len(leaves) != len(data) or any(keras.tree.is_nested(leaf) for leaf in leaves):
-        return Given("nested", (), tuple(leaves))
-    if isinstance(data, dict):
-        keys = written if written is not None and set(written) == set(data) else list(data)
-        return Given("dict", tuple(keys), tuple(data[key] for key in keys))
-    return Given("list", (), tuple(data))
 
 
 def _index(data: Any, tensors: Sequence[Tensor]) -> int | None:

@@ -111,7 +111,9 @@ class Lab:
         """The arguments of `compile` and the targets, to be changed one at a time."""
         from lossproof.lab.compiled import CompiledObjective
 
-        return CompiledObjective(self)
+        compiled = CompiledObjective(self)
+        compiled.require_loss()
+        return compiled
 
     # Subjects ----------------------------------------------------------------------------------------------------
 
@@ -128,7 +130,7 @@ class Lab:
             if entry is not None:
                 compiled.remove(entry)
             _, _, weight, name = entry if entry is not None else (None, None, None, None)
-            subjects.append(loss_subject(heard, name, weight, self.batch.x))
+            subjects.append(loss_subject(heard, name, weight))
         return tuple(subjects)
 
     @cached_property

@@ -31,6 +31,16 @@ class Forward:
     losses: list[Tensor]
 
 
+def _present(variable: Any) -> np.ndarray:
+    """The present value of a variable; zeros (the start of every metric) where a step that failed left it without."""
+    shape = tuple(variable.shape)
+    try:
+        value = copy_of(variable)
+    except Exception:  # JAX takes the values away while a step runs; a failed trace leaves its own tensors behind
+        return np.zeros(shape, keras.backend.standardize_dtype(variable.dtype))
+    return value if value.shape == shape else np.zeros(shape, keras.backend.standardize_dtype(variable.dtype))
+
+
 class Functional:
     """A model with the weights that it had when it was captured.
 
@@ -55,7 +65,7 @@ class Functional:
         pairs = []
         for variable in [*self.model.variables, *self.model.metrics_variables]:
             value = values.get(id(variable))
-            pairs.append((variable, value if value is not None else backend.tensor(copy_of(variable))))
+            pairs.append((variable, value if value is not None else backend.tensor(_present(variable))))
         return pairs
 
     @property

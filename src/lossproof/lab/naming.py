@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-
 CUTOFF = 0.6
 """What `difflib` calls a close match. It decides only what is tried and suggested: the re-run is the proof."""
 
@@ -18,7 +17,12 @@ class Meant:
     name: str | None
     how: str
     """`layer`: the key is the name of the layer that makes this output. `nearest`: its spelling is the nearest.
-    `left`: it is the only name that no other key has. `order`: it stands at the same place. `extra`: nothing is left."""
+    `left`: it is the only name that no other key has. `order`: it stands at the same place. `extra`: none is left."""
+
+    @property
+    def sure(self) -> bool:
+        """Whether there is a reason for this name and no other."""
+        return self.how in ("layer", "nearest", "left")
 
 
 def meant(keys: Sequence[str], names: Sequence[str], layers: Mapping[str, str] | None = None) -> dict[str, Meant]:

@@ -34,8 +34,8 @@ def look(lab: Lab, subject: Subject, leaves: Sequence[np.ndarray], lenient: bool
         if lenient:
             stack.enter_context(lab.backend.lenient_conversions())
         total, gradients = lab.backend.gradient(value, tensors)
-    found = tuple(None if gradient is None else lab.number(gradient) for gradient in gradients)
-    return Point(float(np.sum(lab.number(total))), found)
+        found = tuple(None if gradient is None else lab.number(gradient) for gradient in gradients)
+        return Point(float(np.sum(lab.number(total))), found)
 
 
 def look_here(lab: Lab, subject: Subject) -> Point:

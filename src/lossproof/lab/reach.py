@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from lossproof import keras_private
-from lossproof.capture.batch import count_rows, in_memory, is_array, take_rows
+from lossproof.capture.batch import ROWS, count_rows, in_memory, is_array, sample_rows, take_rows
 from lossproof.lab.blind import Point, quiet
 from lossproof.lab.lab import Lab, loss_subject
 from lossproof.lab.listen import listening
@@ -54,7 +54,7 @@ def search(lab: Lab) -> Found | None:
     """The first batch found. None where all that was searched is finite, or the data cannot be read again."""
     capture = lab.capture
     data = capture.data
-    if capture.model is None or capture.call in ("train_on_batch", "test_on_batch"):
+    if capture.model is None:
         return None
     if isinstance(data.get("x"), list) and not in_memory(data["x"]):
         return _in_batches(lab, iter(data["x"][1:]))
@@ -83,6 +83,16 @@ def rows_of_data(lab: Lab, rows: np.ndarray) -> Batch:
     data = lab.capture.data
     cut = {key: take_rows(data.get(key), rows) for key in ("x", "y", "sample_weight")}
     return _received(lab, cut, len(rows))
+
+
+def captured_rows(lab: Lab) -> np.ndarray | None:
+    """Which rows of the user's arrays the captured batch holds; None where that is not known."""
+    data = lab.capture.data
+    if lab.capture.batch is None or not in_memory(data.get("x"), data.get("y")):
+        return None
+    count = int((count_rows((data.get("x"), data.get("y"))) or 0) * (1.0 - (data.get("validation_split") or 0.0)))
+    spread = lab.capture.call == "check" or (lab.capture.call == "fit" and bool(data.get("shuffle", True)))
+    return sample_rows(max(1, count), data.get("batch_size") or ROWS, spread)[: _size(lab)]
 
 
 def _received(lab: Lab, cut: dict[str, Any], size: int) -> Batch:
@@ -119,7 +129,7 @@ def _by_targets(lab: Lab, count: int) -> Found | None:
         if found is None:
             return None
         bad += [row for row in rows[found] if row >= start]
-        searched = rows[-1] + 1
+        searched = int(rows[-1]) + 1
         if time.perf_counter() > deadline:
             break
     good = np.setdiff1d(np.arange(searched), bad)
@@ -179,7 +189,7 @@ def _by_forward(lab: Lab, count: int) -> Found | None:
 def batch_of_unusual(lab: Lab) -> Found | None:
     """A batch with some of the unusual rows among others; None where there are none."""
     data = lab.capture.data
-    if lab.capture.call not in ("fit", "check") or not in_memory(data.get("x"), data.get("y")):
+    if not in_memory(data.get("x"), data.get("y")):
         return None
     rows = next(_with_unusual(lab, count_rows((data.get("x"), data.get("y"))) or 0, _size(lab)), None)
     return None if rows is None else Found(rows_of_data(lab, rows), rows, len(rows), np.array([], dtype=int))

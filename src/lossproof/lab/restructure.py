@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from lossproof.lab.backends import running_backend
-from lossproof.lab.compiled import CompiledObjective, Output, fits
+from lossproof.lab.compiled import CompiledObjective
 from lossproof.lab.noise import differs
+from lossproof.lab.outputs import Output, as_numpy, fits
 
 MOST_OUTPUTS = 6
 """Beyond, the orders are too many to try."""
@@ -29,7 +30,7 @@ class Restructured:
 
 
 def fitting_orders(compiled: CompiledObjective) -> list[tuple[int, ...]]:
-    """The orders of the given arrays in which each fits its output: for each output (flat) the position of its array."""
+    """The orders in which each of the given arrays fits its output: for each output (flat) the position of its array."""
     outputs, leaves = compiled.outputs.items, compiled.given.leaves
     if not 1 < len(leaves) == len(outputs) <= MOST_OUTPUTS:
         return []
@@ -38,15 +39,41 @@ def fitting_orders(compiled: CompiledObjective) -> list[tuple[int, ...]]:
     return [order for order in orders if all(fit[i][j] for i, j in enumerate(order))]
 
 
-def broadcasts(compiled: CompiledObjective, total: float, position: int) -> bool:
-    """Whether the loss of an output stretches its array, of another shape: written out in full it changes nothing."""
-    leaves = list(compiled.given.leaves)
+def misused(compiled: CompiledObjective, total: float, position: int) -> bool:
+    """Whether the loss of an output makes something of an array of another shape that cannot be meant.
+
+    It stretches the target, or the prediction: the total stays what it is when both are written out in their common
+    shape. Or it takes numbers for class numbers: it stays when what stands behind the decimal point is cut off.
+    """
+    output = compiled.outputs.items[position]
+    target, prediction = as_numpy(compiled.given.leaves[position]), as_numpy(output.tensor)
+    if target.ndim == prediction.ndim - 1:
+        target = target[..., None]
     try:
-        leaves[position] = np.array(np.broadcast_to(_numpy(leaves[position]), compiled.outputs.items[position].shape))
+        shape = np.broadcast_shapes(target.shape, prediction.shape)
     except ValueError:
+        shape = None
+    full: list[tuple[np.ndarray, np.ndarray]] = []
+    if shape is not None:
+        full.append((np.array(np.broadcast_to(target, shape)), np.array(np.broadcast_to(prediction, shape))))
+    if target.dtype.kind == "f" and not np.array_equal(target, np.trunc(target)):
+        full.append((np.trunc(target), prediction))
+    return any(_same_with(compiled, total, position, *pair) for pair in full)
+
+
+def _same_with(
+    compiled: CompiledObjective, total: float, position: int, target: np.ndarray, prediction: np.ndarray
+) -> bool:
+    targets = list(compiled.given.leaves)
+    predictions = [one.tensor for one in compiled.outputs.items]
+    targets[position], predictions[position] = target, running_backend().tensor(prediction)
+    try:
+        wired = compiled.evaluate(
+            batch=compiled.received(y=targets), y_pred=compiled.outputs.packed(predictions)
+        )
+    except Exception:  # the user's loss was not written for these
         return False
-    wired = compiled.attempt({"y": leaves}, with_metrics=False)
-    return wired is not None and not differs(wired.total, total, "float32", leaves[position].size)
+    return not differs(wired.total, total, "float32", target.size)
 
 
 def restructurings(compiled: CompiledObjective) -> Iterator[Restructured]:
@@ -108,7 +135,7 @@ def _for_one_output(compiled: CompiledObjective) -> Iterator[Restructured]:
 def _from_one_array(compiled: CompiledObjective) -> Iterator[Restructured]:
     outputs, target = compiled.outputs, compiled.given.leaves[0]
     widths = [one.shape[-1] if one.shape else 1 for one in outputs.as_declared]
-    array = _numpy(target)
+    array = as_numpy(target)
     if array.ndim > 1 and array.shape[-1] == sum(widths):
         parts = np.split(array, np.cumsum(widths)[:-1], axis=-1)
         if all(part.shape == one.shape for part, one in zip(parts, outputs.as_declared, strict=True)):
@@ -184,8 +211,8 @@ def _only(compiled: CompiledObjective, targets: Mapping[int, Any]) -> Restructur
             loss_weights = [1.0 if weight is None else weight for weight in weights]
     return Restructured(
         f"{', '.join(called)} trained alone",
-        f"Pass targets for {', '.join(others)}, too, or say that {'it is' if len(others) == 1 else 'they are'} not to be "
-        f"trained: a loss of None.",
+        f"Pass targets for {', '.join(others)}, too, or say by a loss of None that "
+        f"{'it is' if len(others) == 1 else 'they are'} not to be trained.",
         y,
         {"loss": loss, "loss_weights": loss_weights},
     )
@@ -208,7 +235,7 @@ def _flat(compiled: CompiledObjective, as_declared: Sequence[Any]) -> list[Any]:
 
 
 def _joined(leaves: Sequence[Any]) -> np.ndarray | None:
-    columns = [array[:, None] if array.ndim == 1 else array for array in map(_numpy, leaves)]
+    columns = [array[:, None] if array.ndim == 1 else array for array in map(as_numpy, leaves)]
     if len({column.shape[:-1] for column in columns}) > 1:
         return None
     return np.concatenate(columns, axis=-1)
@@ -216,8 +243,3 @@ def _joined(leaves: Sequence[Any]) -> np.ndarray | None:
 
 def _called(output: Output, position: int) -> str:
     return f"output {position + 1}" if output.name is None else f"output '{output.name}'"
-
-
-def _numpy(data: Any) -> np.ndarray:
-    backend = running_backend()
-    return np.asarray(backend.numpy(data) if backend.is_tensor(data) else data)

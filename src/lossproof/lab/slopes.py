@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
+from lossproof.lab.backends.base import Tensor
 from lossproof.lab.chain import chain_gradients
-from lossproof.lab.gradients import prediction_gradients, weight_gradients
+from lossproof.lab.gradients import weight_gradients
 from lossproof.lab.intent import Stops, custom_gradients
 from lossproof.lab.lab import Lab
-from lossproof.lab.numeric import Slope, slope
+from lossproof.lab.numeric import Slope, noise_of, slope
+from lossproof.lab.predictions import float_leaves, with_float_leaves
 from lossproof.lab.subject import LossSubject, Subject
 from lossproof.rules.rule import NotApplicable
 
@@ -45,8 +48,8 @@ def in_predictions(lab: Lab, subject: Subject) -> list[Comparison]:
     Raises:
         NotApplicable: The gradient is the user's own (`custom_gradient`, `no_grad`), or it cannot be had.
     """
-    leaves = keras.tree.flatten(subject.y_pred)
-    if not leaves or any("float" not in keras.backend.standardize_dtype(leaf.dtype) for leaf in leaves):
+    leaves = float_leaves(lab, subject)
+    if not leaves:
         raise NotApplicable("the predictions are not floating point numbers")
     with lab.backend.double_precision():
         double = _in_double(subject) if isinstance(subject, LossSubject) else None
@@ -58,38 +61,61 @@ def in_predictions(lab: Lab, subject: Subject) -> list[Comparison]:
 
 
 def _compare(lab: Lab, subject: Subject, dtype: str) -> list[Comparison]:
+    # As plain numbers: what a backend knows of how the predictions were made plays no part here.
+    points = [lab.number(leaf) for leaf in float_leaves(lab, subject)]
+    tensors = [lab.backend.tensor(point, dtype=dtype) for point in points]
     stops = Stops()
-    with custom_gradients() as custom, stops.evaluation():
-        result = subject.unreduced()
-        if dtype == "float64" and keras.backend.standardize_dtype(result.dtype) != "float64":
-            raise TypeError("the loss computes in a dtype of its own")
-        gradients = prediction_gradients(lab, subject, reduced=dtype != "float64")
+
+    def total(*leaves: Tensor) -> Tensor:
+        at = with_float_leaves(lab, subject, leaves)
+        return keras.ops.sum(at.unreduced()) if dtype == "float64" else at.total()
+
+    with lab.backend.repeatable(), custom_gradients() as custom, stops.evaluation():
+        value, gradients = lab.backend.gradient(total, tensors)
     if custom:
         raise NotApplicable(f"the gradient is defined by the user: {', '.join(sorted(set(custom)))}")
-    leaves = [lab.number(leaf) for leaf in keras.tree.flatten(subject.y_pred)]
+    if dtype == "float64" and keras.backend.standardize_dtype(value.dtype) != "float64":
+        raise TypeError("the loss computes in a dtype of its own")
+    centre, slopes = float(lab.number(value)), [None if g is None else lab.number(g) for g in gradients]
     random = np.random.default_rng(0)
-    comparisons = []
+    comparisons: list[Comparison] = []
+    noise: float | None = None
     for k in range(DIRECTIONS):
-        direction = [_direction(random, leaf, relative=k % 2 == 0) for leaf in leaves]
-        stops.recorded = True
-
-        def along(t: float, direction: list[np.ndarray] = direction) -> float:
-            moved = [lab.backend.tensor((p + t * d).astype(dtype)) for p, d in zip(leaves, direction, strict=True)]
-            at = subject.changed(y_pred=keras.tree.pack_sequence_as(subject.y_pred, moved))
-            with lab.backend.repeatable(), stops.evaluation():
-                value = at.unreduced() if dtype == "float64" else at.total()
-            return float(np.sum(lab.number(value)))
-
-        pairs = zip(gradients, direction, strict=True)
+        directions = [_direction(random, point, relative=k % 2 == 0) for point in points]
+        along = _along(lab, total, stops, tensors, directions, dtype)
+        noise = noise_of(along, dtype) if noise is None else noise
+        pairs = zip(slopes, directions, strict=True)
         autodiff = sum(float(np.sum(g * d)) for g, d in pairs if g is not None)
-        comparisons.append(Comparison(autodiff, slope(along, dtype), dtype))
+        comparisons.append(Comparison(autodiff, slope(along, dtype, centre, noise), dtype))
     return comparisons
 
 
+def _along(
+    lab: Lab,
+    total: Callable[..., Tensor],
+    stops: Stops,
+    tensors: list[Tensor],
+    directions: list[np.ndarray],
+    dtype: str,
+) -> Callable[[float], float]:
+    """The value of a subject as a function of how far its predictions are moved along a direction."""
+    narrow = dtype not in ("float32", "float64")  # too coarse to add a small step in
+    ways = [lab.backend.tensor(d, dtype="float32" if narrow else dtype) for d in directions]
+
+    def along(t: float) -> float:
+        wide = [keras.ops.cast(p, "float32") if narrow else p for p in tensors]
+        moved = [keras.ops.cast(p + t * d, dtype) if narrow else p + t * d for p, d in zip(wide, ways, strict=True)]
+        with lab.backend.repeatable(), stops.evaluation():
+            value = total(*moved)
+        return float(lab.number(value))
+
+    return along
+
+
 def _direction(random: np.random.Generator, point: np.ndarray, relative: bool) -> np.ndarray:
-    """Random signs times the size of each element (so that signs and domains are kept), or of all of them."""
-    size = np.abs(point) if relative else np.full_like(point, np.sqrt(np.mean(point**2)) or 1.0)
-    return random.choice([-1.0, 1.0], size=point.shape) * random.uniform(0.5, 1.0, size=point.shape) * size
+    """Random numbers times the size of each element (so that signs and domains are kept), or of all of them."""
+    size = np.abs(point) if relative else np.sqrt(np.mean(point**2)) or 1.0
+    return random.uniform(-1.0, 1.0, size=point.shape) * size
 
 
 def _in_double(subject: LossSubject) -> Subject:
@@ -154,7 +180,7 @@ def _decide(
 
         found = Comparison(
             autodiff=float(np.sum(run[i] * direction)),
-            numeric=slope(along, "float32"),
+            numeric=slope(along, "float32", along(0.0)),
             dtype="float32",
             other=float(np.sum(chain[i] * direction)),
             gradients=(run[i], chain[i]) if run[i].ndim == 1 else None,

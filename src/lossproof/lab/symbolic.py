@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,6 +21,7 @@ from lossproof.findings.finding import Place
 from lossproof.lab.backends.base import Tensor
 from lossproof.lab.compiled import CompiledObjective
 from lossproof.lab.lab import Lab
+from lossproof.lab.replace import replaced
 from lossproof.rules.rule import NotApplicable
 
 ROUNDS = 4
@@ -67,7 +69,7 @@ def replayed(lab: Lab) -> Replayed | None:
 class _Replay:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
-        self.compiled: CompiledObjective = lab.compiled
+        self.compiled = CompiledObjective(lab)
         self.batch = self.compiled.received()
 
     def run(self) -> Replayed | None:
@@ -100,8 +102,8 @@ class _Replay:
         slots = reachable(roots, lambda value: isinstance(value, keras.KerasTensor))
         found = {(slot.name, id(slot.read())): slot for slot in slots}
         return [
-            _symbol(_shown(name), slot.read(), slot, self.lab.place_of_reading(slot))
-            for (name, _), slot in found.items()
+            _symbol(_shown(slot), slot.read(), slot, self.lab.place_of_reading(slot))
+            for slot in found.values()
         ]
 
     def _total(self, symbols: Sequence[Symbol], reads: list[Symbol]) -> float | None:
@@ -125,22 +127,58 @@ class _Replay:
         if not tensors:
             return self.compiled.forward.y_pred, []
         model = self.lab.capture.model
-        structure = getattr(model, "input", None)
-        inputs = structure if structure is not None else model.inputs
-        flat = keras.tree.flatten(model.outputs)
-        taps = keras.Model(inputs, [*flat, *tensors])
         with self.lab.model.scope():
-            values = keras.tree.flatten(taps(self.batch.x, training=True))
-        y_pred = keras.tree.pack_sequence_as(self.compiled.forward.y_pred, values[: len(flat)])
-        return y_pred, values[len(flat) :]
+            try:
+                flat = keras.tree.flatten(model.outputs)
+                values = keras.tree.flatten(_tap(model, [*flat, *tensors])(self.batch.x, training=True))
+            except ValueError:  # a tensor of a model within the model, whose inputs are its own
+                with _inputs_heard() as heard:
+                    y_pred = self.lab.model.forward(self.batch.x).y_pred
+                return y_pred, [_inner_value(tensor, heard) for tensor in tensors]
+        return keras.tree.pack_sequence_as(self.compiled.forward.y_pred, values[: len(flat)]), values[len(flat) :]
+
+
+def _tap(model: Any, tensors: Sequence[Any]) -> Any:
+    """A model from the inputs of another to tensors of its graph; a ValueError where they are not of its graph."""
+    structure = getattr(model, "input", None)
+    return keras.Model(structure if structure is not None else model.inputs, list(tensors))
+
+
+@contextmanager
+def _inputs_heard() -> Iterator[list[tuple[Any, Any]]]:
+    """Inside, each call of a model is noted with its inputs."""
+    heard: list[tuple[Any, Any]] = []
+
+    def make(original: Any) -> Any:
+        def call(self: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
+            heard.append((self, x))
+            return original(self, x, *args, **kwargs)
+
+        return call
+
+    with replaced(keras.Model, "__call__", make):
+        yield heard
+
+
+def _inner_value(tensor: Any, heard: Sequence[tuple[Any, Any]]) -> Tensor:
+    """The value of a symbolic tensor of one of the models that were called."""
+    for model, x in heard:
+        try:
+            tap = _tap(model, [tensor])
+        except (ValueError, AttributeError):  # not of this model's graph, or a model without one
+            continue
+        return keras.tree.flatten(tap(x, training=True))[0]
+    raise ValueError("the tensor belongs to no model that takes part")
 
 
 def _symbol(name: str, tensor: Any, slot: Slot | None, where: Place | None) -> Symbol:
     return Symbol(name, keras_private.layer_of(tensor), tuple(tensor.shape), tensor, slot, where)
 
 
-def _shown(name: str) -> str:
-    return name.partition("#")[0] + name.partition("#")[2].lstrip("0123456789")
+def _shown(slot: Slot) -> str:
+    """How the user's code calls what a slot holds."""
+    name, word = re.sub("#[0-9]+", "", slot.name), slot.word
+    return word if word is not None and not name.startswith(word) and not name.endswith(f".{word}") else name
 
 
 @contextmanager

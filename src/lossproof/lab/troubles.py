@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import keras
 import numpy as np
 
 from lossproof.findings.finding import Severity
 from lossproof.lab.births import birth_of_gradient, birth_of_value, numbers_at
+from lossproof.lab.blame import bad_rows, counts, in_loss, in_model, subjects_on, without, worst
 from lossproof.lab.blind import Point, quiet
 from lossproof.lab.bounds import bounds_of, confident
-from lossproof.lab.evaluation import evaluate
-from lossproof.lab.lab import Lab, loss_subject
-from lossproof.lab.predictions import float_leaves, look, look_here, tensor_like, with_float_leaves
+from lossproof.lab.lab import Lab
+from lossproof.lab.predictions import float_leaves, look, tensor_like, with_float_leaves
 from lossproof.lab.reach import Found, batch_of_unusual, search, whole
 from lossproof.lab.received import Batch
-from lossproof.lab.subject import LossSubject, Subject, take
+from lossproof.lab.subject import LossSubject, Subject
 from lossproof.lab.trouble import Cure, Kind, Reach, Trouble, example, finite, kind_of, measure
 from lossproof.lab.weight_connection import captured_point
-
-ALONE = 64
-"""Rows that are tried one by one where a batch does not say which of its rows is to blame."""
 
 
 def troubles(lab: Lab) -> tuple[Trouble, ...]:
@@ -36,7 +32,7 @@ def _troubles(lab: Lab) -> Iterator[Trouble]:
     losses = [one for one in lab.minimised() if one is not lab.step]
     if lab.capture.model is None:
         for subject in losses:
-            yield from _in_loss(lab, subject, "captured", None)
+            yield from in_loss(lab, subject, "captured", None)
         return
     base = captured_point(lab)
     met: list[Trouble] = []
@@ -60,178 +56,15 @@ def _met(lab: Lab, batch: Batch, base: Point, reach: Reach, found: Found | None)
     """The troubles of a batch on which the objective as a whole is not finite."""
     kind = kind_of(base)
     seen = False
-    for subject in _subjects(lab, batch):
-        for trouble in _in_loss(lab, subject, reach, found):
+    for subject in subjects_on(lab, batch):
+        for trouble in in_loss(lab, subject, reach, found):
             if trouble.kind == kind:
                 seen = True
                 yield _where_it_shows(lab, batch, trouble)
     if not seen and kind is not None:
-        trouble = _in_model(lab, batch, base, kind, reach, found)
+        trouble = in_model(lab, batch, base, kind, reach, found)
         if trouble is not None:
             yield _where_it_shows(lab, batch, trouble)
-
-
-def _subjects(lab: Lab, batch: Batch) -> list[Subject]:
-    """The subjects of the total, on another batch."""
-    if batch is lab.batch:
-        return [one for one in lab.minimised() if one is not lab.step]
-    evaluation = evaluate(lab.model, batch, lab.overrides_train_step)
-    parts = lab.minimised()
-    found: list[Subject] = []
-    for position, heard in enumerate(evaluation.losses):
-        known = lab.losses[position] if position < len(lab.losses) else None
-        if known is None or any(known is part for part in parts):
-            named = known or loss_subject(heard, None, None)
-            found.append(
-                replace(
-                    named,
-                    y_true=heard.y_true,
-                    y_pred=heard.y_pred,
-                    sample_weight=heard.sample_weight,
-                    x=batch.x,
-                )
-            )
-    if lab.objective is not None:
-        found.append(
-            lab.objective.changed(
-                x=batch.x, y_true=batch.y, y_pred=evaluation.forward.y_pred, sample_weight=batch.sample_weight
-            )
-        )
-    return found
-
-
-def _in_loss(lab: Lab, subject: Subject, reach: Reach, found: Found | None) -> Iterator[Trouble]:
-    point = lab.attempt(lambda: look_here(lab, subject)) or lab.attempt(lambda: Point(lab.value(subject), ()))
-    kind = kind_of(point) if point is not None else None
-    if point is None or kind is None:
-        return
-
-    def at(rows: np.ndarray) -> Point:
-        return look_here(lab, subject.rows(rows))
-
-    size = subject.batch_size
-    rows = _culprits(lab, at, kind, size, _bad_rows(lab, subject, point, kind))
-    cure = _without(lab, at, point, kind, rows, size) or _nudged(lab, subject, point, kind)
-    if cure is None:
-        return
-    first = int(rows[0]) if len(rows) else 0
-    yield Trouble(
-        kind=kind,
-        reach=reach,
-        severity=Severity.ERROR,
-        subject=subject,
-        cure=cure,
-        batch=size,
-        event=birth_of_value(lab, subject) if kind == "value" else birth_of_gradient(lab, subject),
-        examples=example(numbers_at(lab, subject), (*_worst(point, kind, first),)),
-        **_counts(rows, size, found),
-    )
-
-
-def _counts(rows: np.ndarray, size: int, found: Found | None) -> dict[str, Any]:
-    if found is None:
-        return {"rows": tuple(int(r) for r in rows), "searched": size, "affected": len(rows)}
-    affected = found.affected
-    if not len(affected) and len(found.rows) == size:
-        affected = found.rows[rows]
-    if not len(affected):
-        return {"rows": tuple(int(r) for r in found.rows), "searched": found.searched, "affected": len(rows)}
-    return {"rows": tuple(int(r) for r in affected), "searched": found.searched, "affected": len(affected)}
-
-
-def _bad_rows(lab: Lab, subject: Subject, point: Point, kind: Kind) -> np.ndarray:
-    """The rows of the batch that have a non-finite loss or gradient of their own."""
-    size = subject.batch_size
-    if kind == "value":
-        found = lab.attempt(lambda: lab.unreduced(subject))
-        arrays = [found] if found is not None else []
-    else:
-        arrays = [gradient for gradient in point.gradients if gradient is not None]
-    bad = np.zeros(size, dtype=bool)
-    for array in arrays:
-        if array.ndim and array.shape[0] == size:
-            bad |= ~np.isfinite(array.reshape(size, -1)).all(axis=1)
-    return np.flatnonzero(bad)
-
-
-def _culprits(lab: Lab, at: Callable[[np.ndarray], Point], kind: Kind, size: int, bad: np.ndarray) -> np.ndarray:
-    """The rows without which the rest is finite; all of them where that cannot be told."""
-    every = np.arange(size)
-
-    def clean(rows: np.ndarray) -> bool:
-        point = lab.attempt(lambda: at(rows)) if len(rows) else None
-        return point is not None and finite(point, kind)
-
-    if 0 < len(bad) < size and clean(np.setdiff1d(every, bad)):
-        return bad
-    # A NaN in a mean over the batch reaches every row: then each is asked alone, in halves.
-    asked = 0
-
-    def narrow(rows: np.ndarray) -> list[int]:
-        nonlocal asked
-        asked += 1
-        if asked > ALONE or clean(rows):
-            return []
-        if len(rows) == 1:
-            return [int(rows[0])]
-        middle = len(rows) // 2
-        return narrow(rows[:middle]) + narrow(rows[middle:])
-
-    found = np.array(narrow(every), dtype=int)
-    return found if 0 < len(found) < size and clean(np.setdiff1d(every, found)) else every
-
-
-def _without(
-    lab: Lab, at: Callable[[np.ndarray], Point], point: Point, kind: Kind, rows: np.ndarray, size: int
-) -> Cure | None:
-    if not 0 < len(rows) < size:
-        return None
-    rest = lab.attempt(lambda: at(np.setdiff1d(np.arange(size), rows)))
-    if rest is None or not finite(rest, kind):
-        return None
-    which = "this row" if len(rows) == 1 else f"these {len(rows)} rows"
-    return Cure(f"the same batch without {which}", measure(point, kind), measure(rest, kind))
-
-
-def _nudged(lab: Lab, subject: Subject, point: Point, kind: Kind) -> Cure | None:
-    """The predictions, or else the targets, moved by a thousandth: off a single point on which they lie."""
-    random = np.random.default_rng(0)
-
-    def moved(leaf: Any) -> Any:
-        if not (lab.backend.is_tensor(leaf) and "float" in keras.backend.standardize_dtype(leaf.dtype)):
-            return leaf
-        array = lab.number(leaf)
-        step = 1e-3 * (np.abs(array).max(initial=0.0) or 1.0) * random.uniform(0.5, 1.0, size=array.shape)
-        return tensor_like(lab, array + step, leaf)
-
-    for name, words in (("y_pred", "predictions"), ("y_true", "targets")):
-        other = subject.changed(**{name: keras.tree.map_structure(moved, getattr(subject, name))})
-        after = lab.attempt(lambda other=other: look_here(lab, other))
-        if after is not None and finite(after, kind):
-            return Cure(f"each of the {words} moved up by 0.1 %", measure(point, kind), measure(after, kind))
-    right = confident(lab, subject, share=1.0)
-    after = lab.attempt(lambda: look(lab, subject, right.nearly)) if right is not None else None
-    if after is None or not finite(after, kind):
-        return None
-    return Cure("predictions that are nearly right", measure(point, kind), measure(after, kind))
-
-
-def _in_model(
-    lab: Lab, batch: Batch, base: Point, kind: Kind, reach: Reach, found: Found | None
-) -> Trouble | None:
-    """What is born in the model's own layers or penalties: the losses are finite on what they receive."""
-    leaves = [leaf for leaf in keras.tree.flatten(batch.x) if leaf is not None]
-    size = int(leaves[0].shape[0])
-
-    def at(rows: np.ndarray) -> Point:
-        part = Batch(take(batch.x, rows), take(batch.y, rows), take(batch.sample_weight, rows))
-        return whole(lab, part)
-
-    rows = _culprits(lab, at, kind, size, np.array([], dtype=int))
-    cure = _without(lab, at, base, kind, rows, size)
-    if cure is None:
-        return None
-    return Trouble(kind, reach, Severity.ERROR, None, cure, batch=size, **_counts(rows, size, found))
 
 
 def _where_it_shows(lab: Lab, batch: Batch, trouble: Trouble) -> Trouble:
@@ -263,7 +96,7 @@ def _under_xla(lab: Lab, position: int) -> Trouble | None:
         if found is None and seen:
             break
         seen = True
-        subject = _subjects(lab, lab.batch if found is None else found.batch)[position]
+        subject = subjects_on(lab, lab.batch if found is None else found.batch)[position]
         if not isinstance(subject, LossSubject):
             return None
         point = _compiled(lab, subject)
@@ -279,8 +112,8 @@ def _compiled_trouble(lab: Lab, subject: Subject, point: Point, found: Found | N
         return _compiled(lab, subject.rows(rows))
 
     size = subject.batch_size
-    rows = _bad_rows(lab, subject, point, "gradient")
-    cure = _without(lab, at, point, "gradient", rows, size)
+    rows = bad_rows(lab, subject, point, "gradient")
+    cure = without(lab, at, point, "gradient", rows, size)
     if cure is None:
         return None
     return Trouble(
@@ -291,9 +124,9 @@ def _compiled_trouble(lab: Lab, subject: Subject, point: Point, found: Found | N
         cure=cure,
         batch=size,
         event=birth_of_gradient(lab, subject),
-        examples=example(numbers_at(lab, subject), (*_worst(point, "gradient", int(rows[0])),)),
+        examples=example(numbers_at(lab, subject), (*worst(point, "gradient", int(rows[0])),)),
         modes="XLA (`jit_compile=True`, and by default on an accelerator)",
-        **_counts(rows, size, found),
+        **counts(lab, rows, size, found),
     )
 
 
@@ -325,7 +158,7 @@ def _confident(lab: Lab, subject: Subject) -> Trouble | None:
         tensor_like(lab, array, leaf) for array, leaf in zip(sure.leaves, float_leaves(lab, subject), strict=True)
     ]
     there = with_float_leaves(lab, subject, tensors)
-    bad = _bad_rows(lab, there, point, kind)
+    bad = bad_rows(lab, there, point, kind)
     return Trouble(
         kind=kind,
         reach="confident",
@@ -339,18 +172,6 @@ def _confident(lab: Lab, subject: Subject) -> Trouble | None:
         event=birth_of_value(lab, there) if kind == "value" else birth_of_gradient(lab, there),
         examples=example(numbers_at(lab, there), _sure_and_bad(sure.moved, sure.leaves, point, kind, bad)),
     )
-
-
-def _worst(point: Point, kind: Kind, row: int) -> Iterator[int]:
-    """An index: the first non-finite entry of the gradient in a row, else just the row."""
-    for gradient in point.gradients:
-        if kind == "gradient" and gradient is not None and gradient.ndim > 1 and row < len(gradient):
-            bad = np.argwhere(~np.isfinite(gradient[row]))
-            if len(bad):
-                yield row
-                yield from (int(i) for i in bad[0])
-                return
-    yield row
 
 
 def _sure_and_bad(

@@ -1,7 +1,7 @@
 """Functions in every syntax that a loss may use. Each takes a list and logs there what it does, in order."""
 
 # They are written in every way, not only in the good one.
-# ruff: noqa: B, C4, E731, F, PLC, PLR, PLW, PYI, RUF, UP
+# ruff: noqa: B006, B008, B026, B905, C416, E731, F821, F841, F842, PLC2401, PLC3002, PLR0133, PLW0120, PLW0603, PYI034, RUF005, RUF012, RUF015, RUF021, UP008
 
 from __future__ import annotations
 
@@ -187,14 +187,18 @@ class Holder:
         return self.__secret, self.__hidden, [self.__secret for _ in range(1)], (lambda: self.__hidden)()
 
 
+def named(log, name, value):
+    log.append(name)
+    return value
+
+
 def augmented_targets(log):
     holder = Holder(log)
-    tick(log, holder)["a"] += tick(log, 2)
-    tick(log, holder).forty += tick(log, 2)
+    named(log, "owner", holder)["a"] += tick(log, 2)
+    named(log, "owner", holder).forty += tick(log, 2)
     matrix = [[1, 2], [3, 4]]
     matrix[tick(log, 0)][tick(log, 1)] *= tick(log, 10)
     matrix[0][:1] += [9]
-    log.clear()  # `holder` itself was logged
     return holder.held, holder.forty, matrix
 
 
@@ -371,7 +375,7 @@ class Derived(Base):
 
     @classmethod
     def make(cls, log):
-        return tick(log, super().make(log))
+        return named(log, "made", super().make(log))
 
     def kind(self):
         return __class__.__name__
@@ -379,7 +383,6 @@ class Derived(Base):
 
 def super_and_class(log):
     made = Derived.make(log)
-    log.clear()  # `made` itself was logged
     return made.area(scale=tick(log, 2)), made.kind(), made.unit(), Derived.unit(), made.half, Base.area(made)
 
 
@@ -393,6 +396,40 @@ def local_class(log):
             return super().area(scale) + self.total
 
     return Metric(log).area(), Metric.total
+
+
+class Namespace(dict):
+    """The namespace of a class that logs what is read from it."""
+
+    def __init__(self, log):
+        self.log = log
+
+    def __getitem__(self, key):
+        self.log.append(key)
+        return super().__getitem__(key)
+
+
+class Logging(type):
+    """A metaclass with such a namespace."""
+
+    @classmethod
+    def __prepare__(cls, name, bases, log):
+        return Namespace(log)
+
+    def __new__(cls, name, bases, namespace, log):
+        return super().__new__(cls, name, bases, dict(namespace))
+
+    def __init__(cls, name, bases, namespace, log):
+        pass
+
+
+def class_with_a_namespace_of_its_own(log):
+    class Metric(metaclass=Logging, log=log):
+        total = 1
+        total += tick(log, 2)
+        twice = total * 2
+
+    return Metric.total, Metric.twice
 
 
 def default_arguments(log, scale=TOTAL + 2, *, items=[1]):
@@ -484,6 +521,12 @@ def coroutine(log):
     return asyncio.run(main())
 
 
+@types.coroutine
+def outer_step(x, log):
+    yield tick(log, x)
+    return x * 3
+
+
 def generator_based_coroutine(log):
     @types.coroutine
     def step(x):
@@ -491,7 +534,7 @@ def generator_based_coroutine(log):
         return x * 2
 
     async def main():
-        return await step(1) + await step(2)
+        return await step(1) + await step(2) + await outer_step(3, log)
 
     running = main()
     try:

@@ -1,6 +1,7 @@
 """Every kind of callable a loss may be, and what is said where nothing can be seen."""
 
 from __future__ import annotations
+import __future__
 
 import functools
 import linecache
@@ -238,6 +239,30 @@ def test_an_ipython_cell(monkeypatch):
     assert recorder_module.trace(names["f"], 3).events[-1].place.expression == "t * 2"
 
 
+def test_a_cell_after_one_with_a_future_import(monkeypatch):
+    # The flag goes on from cell to cell, and changes the code of annotated functions.
+    source = "def f(t):\n    def g(x: t) -> t: return x * 2\n    return g(t)\n"
+    file = cell_filename("/somewhere/lab.ipynb", 2)
+    monkeypatch.setitem(linecache.cache, file, (len(source), None, source.splitlines(keepends=True), file))
+    names = {}
+    exec(compile(source, file, "exec", flags=__future__.annotations.compiler_flag, dont_inherit=True), names)
+    trace = recorder_module.trace(names["f"], 3)
+    assert trace.blind == ()
+    assert "x * 2" in [e.place.expression for e in trace.events]
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_a_source_with_other_line_ends(newline, monkeypatch):
+    source = newline.join(["def f(t):", "    return (t", "      * 2)", ""])
+    file = cell_filename("/somewhere/lab.ipynb", 2)
+    monkeypatch.setitem(linecache.cache, file, (len(source), None, [source], file))
+    names = {}
+    exec(compile(source, file, "exec", dont_inherit=True), names)
+    place = recorder_module.trace(names["f"], 3).events[-1].place
+    assert (place.line, place.column, place.end_column, place.source) == (2, 12, 13, "    return (t")
+    assert place.expression == "t\n      * 2"
+
+
 def test_code_without_source_runs_and_says_so(module, recorder):
     exec("def made(t, p):\n    return (t - p) * 10\n", vars(module))
     trace = recorder.trace(module.made, 5, 2)
@@ -253,16 +278,25 @@ def test_a_callee_without_source_runs_and_says_so(module, recorder):
     assert trace.blind == ("error (<string>:1): there is no source",)
 
 
-def test_a_file_that_was_edited_since(load, tmp_path, recorder):
+@pytest.mark.parametrize("edit", ["x + 2", "x  +  1", "x + 1.0", "x - 1", "y + 1"])
+def test_a_file_that_was_edited_since(edit, load, tmp_path, recorder):
     module = load("def f(x):\n    return x + 1\n", "edited")
     path = tmp_path / "edited.py"
-    path.write_text("def f(x):\n    return x + 2\n", encoding="utf-8")
+    path.write_text(f"def f(x):\n    return {edit}\n", encoding="utf-8")
     os.utime(path, (1, 1))  # another time of modification, so that the edit is noticed
     trace = recorder.trace(module.f, 1)
     assert (trace.result, trace.events) == (2, ())
     (reason,) = trace.blind
     assert reason.startswith("f (")
     assert "edited since" in reason
+
+
+def test_a_file_that_was_edited_and_loaded_again(load, tmp_path, recorder):
+    old = load("def f(x):\n    return x + 1\n", "edited")
+    assert recorder.trace(old.f, 1).events  # so the old text is known
+    new = load("def f(x):\n    return x + 22\n", "edited")
+    trace = recorder.trace(new.f, 1)
+    assert (trace.result, trace.events[-1].place.expression) == (23, "x + 22")
 
 
 def test_a_deleted_file(load, tmp_path, recorder):
@@ -284,17 +318,10 @@ def test_what_is_not_the_users_is_called_as_it_is(function, recorder):
 
 def test_a_decorator_that_is_not_the_users(load, recorder):
     module = load(
-        "import contextlib
-"
-        "@contextlib.contextmanager
-"
-        "def f(x):
-    yield x + 1
-"
-        "def g(x):
-    with f(x) as y:
-        return y
-"
+        "import contextlib\n"
+        "@contextlib.contextmanager\n"
+        "def f(x):\n    yield x + 1\n"
+        "def g(x):\n    with f(x) as y:\n        return y\n"
     )
     trace = recorder.trace(module.g, 1)
     assert trace.result == 2
@@ -305,19 +332,10 @@ def test_a_decorator_that_is_not_the_users(load, recorder):
 
 def test_lru_cache_keeps_its_cache(load, recorder):
     module = load(
-        "import functools
-n = 0
-"
-        "@functools.lru_cache
-"
-        "def g(x):
-    global n
-    n += 1
-    return x
-"
-        "def f(x):
-    return g(x) + g(x)
-"
+        "import functools\nn = 0\n"
+        "@functools.lru_cache\n"
+        "def g(x):\n    global n\n    n += 1\n    return x\n"
+        "def f(x):\n    return g(x) + g(x)\n"
     )
     assert recorder.trace(module.f, 4).result == 8
     assert module.n == 1

@@ -42,16 +42,9 @@ def test_every_expression_in_order_with_its_operands(record):
 
 def test_places_tell_line_columns_and_scope(record):
     source = (
-        "class Loss:
-    def call(self, y):
-"
-        "        def inner(z):
-            return 'ü', -z
-"
-        "        return inner(y)
-
-f = Loss().call
-"
+        "class Loss:\n    def call(self, y):\n"
+        "        def inner(z):\n            return 'ü', -z\n"
+        "        return inner(y)\n\nf = Loss().call\n"
     )
     trace = record(source, 3)
     minus = next(e for e in trace.events if e.kind == "unaryop")
@@ -119,6 +112,37 @@ def f():
     assert [(o.expression, o.value) for o in or_.operands] == [("a", 0), ("1 / b", 0.2)]
 
 
+def test_an_operand_left_behind_is_not_taken_for_one_that_is_not_recorded(record):
+    source = """
+def f():
+    for a, b in ((1, 0), (iter("x"), 2)):
+        try:
+            c = a and 1 / b
+        except ZeroDivisionError:
+            pass
+"""
+    (and_,) = [e for e in record(source).events if e.kind == "boolop"]
+    assert [(o.expression, o.value) for o in and_.operands] == [("1 / b", 0.5)]
+
+
+def test_constants_are_operands_and_no_events(record):
+    source = "def f(x):\n    return x[-1] * (2 ** 3) + (1 if True else 2) - abs(-(1 + 1))\n"
+    trace = record(source, [5])
+    assert [e.kind for e in trace.events] == ["name", "subscript", "binop", "binop", "call", "binop"]
+    assert [(o.expression, o.value) for o in trace.events[1].operands] == [("x", [5]), ("-1", -1)]
+    assert trace.result == 5 * 8 + 1 - 2
+
+
+def test_an_index_is_several_operands(record):
+    source = "def f(x, i, j):\n    x[i, j:] += 1\n    return x[i, :j, None]\n"
+    trace = record(source, np.zeros((2, 3)), 1, 2)
+    assert [e.kind for e in trace.events if e.kind not in ("name", "subscript")] == ["augassign"]
+    assert [[o.expression for o in e.operands] for e in trace.events if e.kind == "subscript"] == [
+        ["x", "i", "j"],
+        ["x", "i", "j", "None"],
+    ]
+
+
 def test_updates_tell_old_value_operand_and_new_value(record):
     source = "def f(x, items, self):\n    x += 2\n    items[0] *= x\n    self.total -= x\n    return x\n"
 
@@ -180,6 +204,11 @@ def test_a_list_is_kept_as_it_was(record):
         ["a", "b"],
     ]
     assert trace.result == ["a", "b"]
+
+
+def test_a_dict_is_kept_as_it_was(record):
+    trace = record("def f(x):\n    out = {}\n    out['a'] = [x]\n    out['a'][0] = 2\n    return out\n", 1)
+    assert [e.value for e in trace.events if isinstance(e.value, dict)] == [{}, {}, {"a": [1]}, {"a": [2]}]
 
 
 def test_a_list_that_holds_itself(record):

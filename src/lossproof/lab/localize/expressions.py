@@ -84,8 +84,6 @@ class Expressions(ast.NodeTransformer):
             return node, () if isinstance(node, _OPAQUE) else parts
         if node in self.bare or (test and _truth_passes_through(node)):
             return node, parts
-        if isinstance(node, ast.Name) and node.id == "__debug__":
-            return node, ()  # known to the compiler
         skipping = _truth_passes_through(node) or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not))
         if skipping or kind == "collection":  # a constant may not be reached, or there are many
             parts = tuple(part for part in parts if part.site is not None)

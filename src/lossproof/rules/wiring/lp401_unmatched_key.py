@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossproof.findings.finding import Counterfactual, Finding, Fix, Place, Row, Severity
 from lossproof.lab.failure import in_words
-from lossproof.lab.naming import Meant, meant
 from lossproof.lab.noise import differs
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
-    from lossproof.lab.compiled import CompiledObjective, Outputs, Wired
+    from lossproof.lab.compiled import CompiledObjective, Wired
+    from lossproof.lab.keys import Repair
     from lossproof.lab.lab import Lab
+    from lossproof.lab.naming import Meant
+    from lossproof.lab.outputs import Outputs
 
 COMPILED = ("loss", "loss_weights", "metrics", "weighted_metrics")
 WORDS = {"y": "target", "weighted_metrics": "weighted_metrics", "sample_weight": "sample_weight"}
-SURE = ("layer", "nearest", "left")
-
-
-@dataclass(frozen=True)
-class Repair:
-    """One argument with its keys put right."""
-
-    argument: str
-    unknown: Mapping[str, Meant]
-    value: Any
-    by_position: bool = False
-    """Whether the dict became a list: the outputs have no names, or Keras asks for positions."""
 
 
 class UnmatchedKey(Rule):
@@ -114,13 +103,10 @@ model.fit(x, [age, sex], verbose=0)
     # Where the script failed -------------------------------------------------------------------------------------
 
     def _failing(self, lab: Lab, compiled: CompiledObjective) -> Iterator[Finding]:
-        repairs = list(_repairs(compiled))
-        after = _attempt(compiled, repairs)
-        if not repairs or after is None:
-            return
-        needed = [one for one in repairs if _attempt(compiled, [r for r in repairs if r is not one]) is None]
-        for one in needed:
-            yield self._unmatched(lab, compiled, one, after)
+        repairs, after = compiled.repaired()
+        for repair in repairs:
+            if after is not None:
+                yield self._unmatched(lab, compiled, repair, after)
 
     def _unmatched(self, lab: Lab, compiled: CompiledObjective, repair: Repair, after: Wired) -> Finding:
         outputs, error = compiled.outputs, in_words(lab.capture.error)
@@ -172,7 +158,7 @@ model.fit(x, [age, sex], verbose=0)
         per_output = {term.output: term for term in wired.terms if term.output is not None}
         if len(outputs.items) < 2 or len(per_output) != len(wired.terms) or not wired.terms:
             return
-        lists = _sorted_lists(compiled)
+        lists = compiled.sorted_lists()
         if lists:
             yield from self._sorted(lab, compiled, wired, lists)
         elif isinstance(told.loss_weights, dict):
@@ -182,7 +168,7 @@ model.fit(x, [age, sex], verbose=0)
         """`loss_weights` of which a key says another output than the one that it acts on."""
         outputs, weights = compiled.outputs, compiled.arguments.loss_weights
         acting = compiled.effective_weights(wired)
-        said = _said(outputs, weights)
+        said = compiled.weights_said()
         wrong = [
             (term.output, said[term.output], effect)
             for term, effect in zip(wired.terms, acting, strict=True)
@@ -203,7 +189,7 @@ model.fit(x, [age, sex], verbose=0)
         unknown = [key for key in weights if key not in names]
         i, want, effect = wrong[0]
         where = _place(lab, "loss_weights")
-        unmatched = f" {_mismatch('loss_weights', _meant(weights, outputs), names).capitalize()}." if unknown else ""
+        unmatched = f" {_mismatch('loss_weights', compiled.unknown_keys(weights), names).capitalize()}." if unknown else ""
         yield Finding(
             code=self.code,
             name=self.name,
@@ -283,73 +269,6 @@ model.fit(x, [age, sex], verbose=0)
         )
 
 
-# Keys ------------------------------------------------------------------------------------------------------------
-
-
-def _meant(keyed: Mapping[str, Any], outputs: Outputs) -> dict[str, Meant]:
-    names = [str(one.name) for one in outputs.as_declared]
-    layers = {one.layer: str(one.name) for one in outputs.items if one.layer is not None}
-    return meant(list(keyed), names, layers)
-
-
-def _repairs(compiled: CompiledObjective) -> Iterator[Repair]:
-    """Each argument whose keys do not match, with keys that do."""
-    outputs = compiled.outputs
-    named = all(one.name is not None for one in outputs.items)
-    for argument, value in compiled.told.items():
-        if not isinstance(value, dict) or (argument == "y" and outputs.form == "one"):
-            continue
-        if not named:
-            if argument != "y" and len(value) == len(outputs.items):
-                entries = list(value.values())
-                yield Repair(argument, {}, entries[0] if outputs.form == "one" else entries, by_position=True)
-            continue
-        unknown = _meant(value, outputs)
-        renamed = _renamed(value, unknown)
-        if argument == "sample_weight" and outputs.form == "list":
-            if set(renamed) == set(outputs.names):
-                yield Repair(argument, unknown, [renamed[name] for name in outputs.names], by_position=not unknown)
-        elif unknown:
-            yield Repair(argument, unknown, renamed)
-
-
-def _renamed(keyed: Mapping[str, Any], unknown: Mapping[str, Meant]) -> dict[str, Any]:
-    names = {key: unknown[key].name if key in unknown else key for key in keyed}
-    return {name: keyed[key] for key, name in names.items() if name is not None}
-
-
-def _attempt(compiled: CompiledObjective, repairs: Sequence[Repair]) -> Wired | None:
-    batch = {one.argument: one.value for one in repairs if one.argument not in COMPILED}
-    return compiled.attempt(batch, **{one.argument: one.value for one in repairs if one.argument in COMPILED})
-
-
-def _said(outputs: Outputs, weights: Mapping[str, Any]) -> dict[int, float]:
-    """The weight that the keys say for each output (flat position), where that is certain."""
-    unknown = _meant(weights, outputs)
-    certain = all(one.how in SURE for one in unknown.values())
-    entries = _renamed(weights, {key: one if one.how in SURE else Meant(None, "") for key, one in unknown.items()})
-    said = {i: float(entries[name]) for i, name in enumerate(outputs.names) if name in entries}
-    if certain:  # an output that no key can mean has Keras's own weight of one
-        said.update({i: 1.0 for i, name in enumerate(outputs.names) if name not in entries})
-    return said
-
-
-def _sorted_lists(compiled: CompiledObjective) -> dict[str, Any]:
-    """The lists given to a dict of outputs that was not declared in sorted order, as dicts in the declared order."""
-    outputs, told = compiled.outputs, compiled.arguments
-    names = [one.name for one in outputs.as_declared]
-    if outputs.form != "dict" or outputs.declared == tuple(range(len(names))):
-        return {}
-    if isinstance(told.loss, dict) and list(told.loss) != names:
-        return {}  # which order is meant cannot be told
-    lists = {"loss": told.loss, "loss_weights": told.loss_weights}
-    return {
-        key: dict(zip(names, value, strict=True))
-        for key, value in lists.items()
-        if isinstance(value, (list, tuple)) and len(value) == len(names)
-    }
-
-
 def _parts(wired: Wired) -> dict[int, float]:
     return {
         term.output: term.value * (1.0 if term.weight is None else term.weight)
@@ -365,7 +284,7 @@ def _mismatch(word: str, unknown: Mapping[str, Meant], names: Sequence[Any]) -> 
     keys = ", ".join(map(repr, unknown))
     does = "key {} does" if len(unknown) == 1 else "keys {} do"
     text = f"{word} {does.format(keys)} not match any output: {', '.join(map(repr, names))}"
-    likely = [one.name for one in unknown.values() if one.how in SURE]
+    likely = [one.name for one in unknown.values() if one.sure]
     return f"{text}; did you mean {', '.join(map(repr, likely))}?" if likely else text
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lossproof.findings.finding import Counterfactual, Finding, Fix, Row, Severity
 from lossproof.lab.failure import in_words
@@ -11,8 +11,9 @@ from lossproof.lab.noise import differs
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
-    from lossproof.lab.compiled import CompiledObjective, Outputs, Wired
+    from lossproof.lab.compiled import CompiledObjective, Wired
     from lossproof.lab.lab import Lab
+    from lossproof.lab.outputs import Outputs
 
 
 class TargetStructure(Rule):
@@ -101,7 +102,7 @@ model.fit(x, [rain, wind], verbose=0)  # declared in the order of the alphabet
             yield from self._reordered(lab, compiled, wired, declared, "declared for it")
         elif len(fitting) == 1 and straight not in fitting:
             wrong = [i for i in straight if fitting[0][i] != i]
-            if wired is None or all(compiled.broadcasts(wired.total, i) for i in wrong if not compiled.fits(i)):
+            if wired is None or all(compiled.misused(wired.total, i) for i in wrong if not compiled.fits(i)):
                 yield from self._reordered(lab, compiled, wired, fitting[0], "made for it, by its shape")
 
     def _reordered(
@@ -113,9 +114,10 @@ model.fit(x, [rain, wind], verbose=0)  # declared in the order of the alphabet
             return
         values_after = _by_output(after)
         values = _by_output(wired) if wired is not None else {}
-        received = {term.output: term.target for term in wired.terms} if wired is not None else {}
+        terms = wired.terms if wired is not None else ()
+        received = {term.output: term.target for term in terms if None not in (term.output, term.target)}
         if wired is not None:
-            wrong = [i for i, target in received.items() if i is not None and target not in (None, order[i])]
+            wrong = [i for i, target in received.items() if target != order[i]]
             if not wrong or not any(differs(values[i], values_after[i]) for i in wrong if i in values_after):
                 return  # each output received its own array, or one with the same values
         else:
@@ -123,7 +125,8 @@ model.fit(x, [rain, wind], verbose=0)  # declared in the order of the alphabet
         names = [_called(outputs, i) for i in range(len(outputs.items))]
         keys = outputs.form == "dict"
         first = wrong[0]
-        got = {i: target if target is not None else i for i, target in received.items()}
+        got = {i: received.get(i, i) for i in range(len(names))}
+        ranks = {i: f"array {got[i] + 1}" for i in got}
         yield Finding(
             code=self.code,
             name=self.name,
@@ -132,14 +135,15 @@ model.fit(x, [rain, wind], verbose=0)  # declared in the order of the alphabet
             where=lab.capture.where,
             explanation=(
                 f"The targets are a list, the outputs {'a dict: Keras sorts its keys and' if keys else 'too: Keras'} "
-                f"matches them by position. {names[first]} receives array {got.get(first, first) + 1}, and array {order[first] + 1} was "
+                f"matches them by position. {names[first]} receives {ranks[first]}, and array {order[first] + 1} was "
                 f"{why}. {_consequence(lab, wired)}"
             ),
             evidence={
-                "received": {name: f"array {got.get(i, i) + 1}" for i, name in enumerate(names)},
-                "declared": {names[i]: f"array {j + 1}" for i, j in enumerate(order)},
+                "outputs": list(outputs.names),
+                "received": [got[i] for i in range(len(names))],
+                "meant": list(order),
                 "target shapes": [list(shape) for shape in given.shapes],
-                "output shapes": {names[i]: list(one.shape) for i, one in enumerate(outputs.items)},
+                "output shapes": [list(one.shape) for one in outputs.items],
                 **({"explains_error": True} if lab.capture.error is not None and wired is None else {}),
             },
             counterfactual=Counterfactual(
@@ -153,7 +157,7 @@ model.fit(x, [rain, wind], verbose=0)  # declared in the order of the alphabet
                     if i in values_after
                     for row in (
                         Row(f"loss of {names[i]}", values.get(i), values_after[i]),
-                        Row(f"mean target of {names[i]}", compiled.target_mean(got.get(i, i)), compiled.target_mean(order[i])),
+                        Row(f"mean target of {names[i]}", *map(compiled.target_mean, (got[i], order[i]))),
                     )
                 ),
             ),
@@ -190,8 +194,9 @@ model.fit(x, [rain, wind], verbose=0)  # declared in the order of the alphabet
                 f"cannot match them, and fails with {in_words(lab.capture.error)}."
             ),
             evidence={
-                "outputs": {_called(outputs, i): list(one.shape) for i, one in enumerate(outputs.items)},
-                "targets": [list(shape) for shape in given.shapes],
+                "outputs": list(outputs.names),
+                "output shapes": [list(one.shape) for one in outputs.items],
+                "target shapes": [list(shape) for shape in given.shapes],
                 "target keys": list(given.names),
                 "explains_error": True,
             },
@@ -208,7 +213,8 @@ model.fit(x, [rain, wind], verbose=0)  # declared in the order of the alphabet
 def _consequence(lab: Lab, wired: Wired | None) -> str:
     if wired is None:
         return f"The shapes do not match, and Keras fails with {in_words(lab.capture.error)}."
-    return "Each is trained towards the targets of another, and nothing raises."
+    fate = "nothing raises" if lab.capture.error is None else "Keras does not notice"
+    return f"Each is trained towards the targets of another, and {fate}."
 
 
 def _mismatched(compiled: CompiledObjective) -> bool:
@@ -218,7 +224,7 @@ def _mismatched(compiled: CompiledObjective) -> bool:
     if given.form == "nested":
         return True
     if count == 1:
-        return given.form == "dict" and outputs.form == "one" or len(given.leaves) != 1
+        return (given.form == "dict" and outputs.form == "one") or len(given.leaves) != 1
     if given.form == "one":
         return True
     if given.form == "dict":

@@ -11,7 +11,7 @@ from lossproof.findings.finding import Counterfactual, Finding, Fix, Row, Severi
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
-    from lossproof.lab.compiled import CompiledObjective, Term, Wired
+    from lossproof.lab.compiled import CompiledObjective, Wired
     from lossproof.lab.lab import Lab
 
 

@@ -1,0 +1,215 @@
+"""Who is to blame for a batch on which something is not finite: which loss or layer, which rows, and what cures it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from lossproof.findings.finding import Severity
+from lossproof.lab.births import birth_in_model, birth_of_gradient, birth_of_value, numbers_at
+from lossproof.lab.blind import Point
+from lossproof.lab.bounds import confident
+from lossproof.lab.evaluation import evaluate
+from lossproof.lab.lab import Lab, loss_subject
+from lossproof.lab.predictions import look, look_here, tensor_like
+from lossproof.lab.reach import Found, captured_rows, whole
+from lossproof.lab.received import Batch
+from lossproof.lab.subject import Subject, take
+from lossproof.lab.trouble import Cure, Kind, Reach, Trouble, example, finite, kind_of, measure
+
+ALONE = 64
+"""How many groups of rows are tried where a batch does not say which of its rows is to blame."""
+
+
+def subjects_on(lab: Lab, batch: Batch) -> list[Subject]:
+    """The subjects of the total, on another batch."""
+    if batch is lab.batch:
+        return [one for one in lab.minimised() if one is not lab.step]
+    evaluation = evaluate(lab.model, batch, lab.overrides_train_step)
+    parts = lab.minimised()
+    found: list[Subject] = []
+    for position, heard in enumerate(evaluation.losses):
+        known = lab.losses[position] if position < len(lab.losses) else None
+        if known is None or any(known is part for part in parts):
+            named = known or loss_subject(heard, None, None)
+            found.append(
+                replace(
+                    named,
+                    y_true=heard.y_true,
+                    y_pred=heard.y_pred,
+                    sample_weight=heard.sample_weight,
+                    x=batch.x,
+                )
+            )
+    if lab.objective is not None:
+        found.append(
+            lab.objective.changed(
+                x=batch.x, y_true=batch.y, y_pred=evaluation.forward.y_pred, sample_weight=batch.sample_weight
+            )
+        )
+    return found
+
+
+def in_loss(lab: Lab, subject: Subject, reach: Reach, found: Found | None) -> Iterator[Trouble]:
+    point = lab.attempt(lambda: look_here(lab, subject)) or lab.attempt(lambda: Point(lab.value(subject), ()))
+    kind = kind_of(point) if point is not None else None
+    if point is None or kind is None:
+        return
+
+    def at(rows: np.ndarray) -> Point:
+        return look_here(lab, subject.rows(rows))
+
+    size = subject.batch_size
+    rows = _culprits(lab, at, kind, size, bad_rows(lab, subject, point, kind))
+    cure = without(lab, at, point, kind, rows, size) or _nudged(lab, subject, point, kind)
+    if cure is None:
+        return
+    first = int(rows[0]) if len(rows) else 0
+    yield Trouble(
+        kind=kind,
+        reach=reach,
+        severity=Severity.ERROR,
+        subject=subject,
+        cure=cure,
+        batch=size,
+        event=birth_of_value(lab, subject) if kind == "value" else birth_of_gradient(lab, subject),
+        examples=example(numbers_at(lab, subject), (*worst(point, kind, first),)),
+        **counts(lab, rows, size, found),
+    )
+
+
+def in_model(
+    lab: Lab, batch: Batch, base: Point, kind: Kind, reach: Reach, found: Found | None
+) -> Trouble | None:
+    """What is born in the model's own layers or penalties: the losses are finite on what they receive."""
+    leaves = [leaf for leaf in keras.tree.flatten(batch.x) if leaf is not None]
+    size = int(leaves[0].shape[0])
+
+    def at(rows: np.ndarray) -> Point:
+        part = Batch(take(batch.x, rows), take(batch.y, rows), take(batch.sample_weight, rows))
+        return whole(lab, part)
+
+    rows = _culprits(lab, at, kind, size, np.array([], dtype=int))
+    cure = without(lab, at, base, kind, rows, size)
+    if cure is None:
+        return None
+    return Trouble(
+        kind,
+        reach,
+        Severity.ERROR,
+        None,
+        cure,
+        batch=size,
+        event=birthin_model(lab, batch, kind),
+        **counts(lab, rows, size, found),
+    )
+
+
+def counts(lab: Lab, rows: np.ndarray, size: int, found: Found | None) -> dict[str, Any]:
+    """The rows to blame, as fields of a `Trouble`: of the user's arrays where they are known."""
+    captured = captured_rows(lab) if found is None else None
+    if found is None:
+        named = captured[rows] if captured is not None and len(captured) == size else rows
+        return {"rows": tuple(int(r) for r in named), "searched": size, "affected": len(rows)}
+    affected = found.affected
+    if not len(affected) and len(found.rows) == size:
+        affected = found.rows[rows]
+    if not len(affected):
+        return {"rows": tuple(int(r) for r in found.rows), "searched": found.searched, "affected": len(rows)}
+    return {"rows": tuple(int(r) for r in affected), "searched": found.searched, "affected": len(affected)}
+
+
+def bad_rows(lab: Lab, subject: Subject, point: Point, kind: Kind) -> np.ndarray:
+    """The rows of the batch that have a non-finite loss or gradient of their own."""
+    size = subject.batch_size
+    if kind == "value":
+        found = lab.attempt(lambda: lab.unreduced(subject))
+        arrays = [found] if found is not None else []
+    else:
+        arrays = [gradient for gradient in point.gradients if gradient is not None]
+    bad = np.zeros(size, dtype=bool)
+    for array in arrays:
+        if array.ndim and array.shape[0] == size:
+            bad |= ~np.isfinite(array.reshape(size, -1)).all(axis=1)
+    return np.flatnonzero(bad)
+
+
+def _culprits(lab: Lab, at: Callable[[np.ndarray], Point], kind: Kind, size: int, bad: np.ndarray) -> np.ndarray:
+    """The rows without which the rest is finite; all of them where that cannot be told."""
+    every = np.arange(size)
+
+    def clean(rows: np.ndarray) -> bool:
+        # Always as many rows as the batch has, some of them twice: JAX compiles each operation for each new size.
+        point = lab.attempt(lambda: at(np.resize(rows, size))) if len(rows) else None
+        return point is not None and finite(point, kind)
+
+    if 0 < len(bad) < size and clean(np.setdiff1d(every, bad)):
+        return bad
+    # A NaN in a mean over the batch reaches every row: then each is asked alone, in halves.
+    asked = 0
+
+    def narrow(rows: np.ndarray) -> list[int]:
+        nonlocal asked
+        asked += 1
+        if asked > ALONE or clean(rows):
+            return []
+        if len(rows) == 1:
+            return [int(rows[0])]
+        middle = len(rows) // 2
+        return narrow(rows[:middle]) + narrow(rows[middle:])
+
+    found = np.array(narrow(every), dtype=int)
+    return found if 0 < len(found) < size and clean(np.setdiff1d(every, found)) else every
+
+
+def without(
+    lab: Lab, at: Callable[[np.ndarray], Point], point: Point, kind: Kind, rows: np.ndarray, size: int
+) -> Cure | None:
+    if not 0 < len(rows) < size:
+        return None
+    index = np.arange(size)
+    index[rows] = np.resize(np.setdiff1d(index, rows), len(rows))
+    rest = lab.attempt(lambda: at(index))
+    if rest is None or not finite(rest, kind):
+        return None
+    which = "another row in the place of this one" if len(rows) == 1 else f"others in the place of these {len(rows)} rows"
+    return Cure(f"the same batch with {which}", measure(point, kind), measure(rest, kind))
+
+
+def _nudged(lab: Lab, subject: Subject, point: Point, kind: Kind) -> Cure | None:
+    """The predictions, or else the targets, moved by a thousandth: off a single point on which they lie."""
+    random = np.random.default_rng(0)
+
+    def moved(leaf: Any) -> Any:
+        if not (lab.backend.is_tensor(leaf) and "float" in keras.backend.standardize_dtype(leaf.dtype)):
+            return leaf
+        array = lab.number(leaf)
+        step = 1e-3 * (np.abs(array).max(initial=0.0) or 1.0) * random.uniform(0.5, 1.0, size=array.shape)
+        return tensor_like(lab, array + step, leaf)
+
+    for name, words in (("y_pred", "predictions"), ("y_true", "targets")):
+        other = subject.changed(**{name: keras.tree.map_structure(moved, getattr(subject, name))})
+        after = lab.attempt(lambda other=other: look_here(lab, other))
+        if after is not None and finite(after, kind):
+            return Cure(f"each of the {words} moved up by 0.1 %", measure(point, kind), measure(after, kind))
+    right = confident(lab, subject, share=1.0)
+    after = lab.attempt(lambda: look(lab, subject, right.nearly)) if right is not None else None
+    if after is None or not finite(after, kind):
+        return None
+    return Cure("predictions that are nearly right", measure(point, kind), measure(after, kind))
+
+
+def worst(point: Point, kind: Kind, row: int) -> Iterator[int]:
+    """An index: the first non-finite entry of the gradient in a row, else just the row."""
+    for gradient in point.gradients:
+        if kind == "gradient" and gradient is not None and gradient.ndim > 1 and row < len(gradient):
+            bad = np.argwhere(~np.isfinite(gradient[row]))
+            if len(bad):
+                yield row
+                yield from (int(i) for i in bad[0])
+                return
+    yield row
