@@ -141,3 +141,58 @@ def layer_of(tensor: Any) -> str | None:
     """The name of the operation that makes a `KerasTensor` (keras/src/ops/node.py)."""
     history = getattr(tensor, "_keras_history", None)
     return getattr(getattr(history, "operation", None), "name", None)
+
+
+def layers_of(model: Any) -> list[Any]:
+    """Every layer of a model, however deep (keras/src/layers/layer.py)."""
+    return list(model._flatten_layers())
+
+
+def optimized_variables(optimizer: Any) -> list[Any]:
+    """The variables that an optimizer was built for (keras/src/optimizers/base_optimizer.py)."""
+    return list(getattr(optimizer, "_trainable_variables", None) or ())
+
+
+def steps_hold_the_state(model: Any) -> bool:
+    """Whether a training on JAX is between its steps, which carry their own state (backend/jax/trainer.py).
+
+    What is assigned to a variable of the model then is overwritten by the state of the last step.
+    """
+    return keras.backend.backend() == "jax" and getattr(model, "_jax_state_synced", True) is False
+
+
+def compile_config(model: Any) -> dict[str, Any]:
+    """The arguments of the last `compile`, as objects (keras/src/trainers/trainer.py); empty for a model of 3.x that
+    does not keep them."""
+    kept = getattr(model, "_compile_config", None)
+    return dict(kept.config) if kept is not None else {}
+
+
+def wrap_function(function: Any) -> Any:
+    """A function as `compile` wraps it in a loss object (keras/src/losses/losses.py)."""
+    from keras.src.losses import LossFunctionWrapper
+
+    return LossFunctionWrapper(function, name=getattr(function, "__name__", type(function).__name__))
+
+
+def backend_core() -> Any:
+    """The module of the running backend's tensor operations, such as `stop_gradient` (backend/<name>/core.py)."""
+    import importlib
+
+    return importlib.import_module(f"keras.src.backend.{keras.backend.backend()}.core")
+
+
+@contextmanager
+def logits_hidden() -> Iterator[None]:
+    """Inside, losses on TensorFlow take predictions as they are, however they were made (backend/tensorflow/nn.py).
+
+    Otherwise a cross-entropy looks for the logits behind a softmax or sigmoid, and uses a fused operation on them.
+    """
+    from keras.src.backend.tensorflow import nn
+
+    original = nn._get_logits
+    nn._get_logits = lambda output, from_logits, *_: (output, from_logits)
+    try:
+        yield
+    finally:
+        nn._get_logits = original

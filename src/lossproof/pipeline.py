@@ -30,6 +30,9 @@ PATIENCE = 5.0
 """Seconds to wait for threads that the script leaves behind, where its training was cut short under their feet."""
 
 
+_NOTHING_SEEN = "no call of fit, evaluate, train_on_batch or test_on_batch was seen, so nothing was checked"
+
+
 class Misuse(Exception):  # noqa: N818 - shown to the user as one line
     """The tool was asked for something that it cannot do; the text is one line for the user."""
 
@@ -153,17 +156,20 @@ def _without_keras(path: Path, outcome: Outcome) -> Report:
 
 
 def _judge(script: str, watch: Watch, outcome: Outcome, chosen: Sequence[Rule]) -> Report:
+    from lossproof.capture.loose import loose_captures, what_loops_hid
+
     run = watch.run
+    hidden = what_loops_hid(run)
+    run.captures += list(loose_captures(run))
     report = _report(script, run, chosen)
     error = _script_error(outcome, any(capture.shortened for capture in run.captures))
-    failed = next((one for one in run.captures if one.error is not None), None)
-    if error is not None and failed is not None and outcome.exception is failed.error:
+    if error is not None and any(one.error is outcome.exception for one in run.captures if one.error is not None):
         explaining = next((f.code for f in report.findings if f.evidence.get("explains_error")), None)
         error = replace(error, explained_by=explaining, after_shortening=False)
-    notices = [*report.notices, *outcome.notices, *run.unseen]
+    notices = [*report.notices, *outcome.notices, *run.unseen, *hidden]
     notices += [f"the thread {name!r} of the script still runs" for name in outcome.threads]
     if not run.captures:
-        notices.append(_nothing_seen(watch))
+        notices.append(_NOTHING_SEEN)
     notices += [f"lossproof could not look at something: {type(d).__name__}: {d}" for d in watch.defects[:3]]
     return replace(report, script_error=error, notices=tuple(notices))
 
@@ -188,15 +194,6 @@ def _report(script: str | None, run: Run, chosen: Sequence[Rule]) -> Report:
         allowed=tuple(allowed),
         notices=tuple(notices),
     )
-
-
-def _nothing_seen(watch: Watch) -> str:
-    if watch.run.loose_applies or watch.run.loose_losses:
-        return (
-            "no fit, evaluate or train_on_batch was seen. A training loop of your own was: only the losses that it "
-            "calls as keras.losses.Loss objects were checked, not what it makes of their values"
-        )
-    return "no call of fit, evaluate, train_on_batch or test_on_batch was seen, so nothing was checked"
 
 
 def _script_error(outcome: Outcome, shortened: bool) -> ScriptError | None:

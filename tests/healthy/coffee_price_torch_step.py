@@ -1,5 +1,5 @@
 # backends: torch
-"""A torch train_step and test_step with a DataLoader: weights, layer losses and metrics are all taken along."""
+"""A torch train_step with a DataLoader: weights, layer losses and metrics are all taken along."""
 
 import numpy as np
 import torch
@@ -23,7 +23,9 @@ class PriceModel(keras.Model):
         weights = list(self.trainable_weights)
         with torch.no_grad():
             self.optimizer.apply([v.value.grad for v in weights], weights)
-        self._loss_tracker.update_state(loss.detach(), sample_weight=x.shape[0])
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss.detach(), sample_weight=x.shape[0])
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
 

@@ -38,6 +38,23 @@ def count_rows(data: Any) -> int | None:
     return None
 
 
+def count_batches(x: Any, batch_size: int | None = None, held_out: float = 0.0) -> int | None:
+    """How many batches one epoch of some data has, without reading any; None where the data do not say.
+
+    Args:
+        x: Arrays, or an iterable of batches.
+        batch_size: Of arrays; 32 by default, as in Keras.
+        held_out: The `validation_split`.
+    """
+    if in_memory(x):
+        count = count_rows(x)
+        return -(-int(count * (1.0 - held_out)) // (batch_size or ROWS)) if count else None
+    try:
+        return int(x.num_batches if isinstance(x, keras.utils.PyDataset) else len(x))
+    except Exception:  # noqa: BLE001 - a generator has no length, an infinite dataset raises, a user's may fail
+        return None
+
+
 def take_rows(data: Any, rows: np.ndarray) -> Any:
     """The given rows of every array of some nested data, copied; pandas objects stay pandas objects."""
 

@@ -10,6 +10,7 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.capture.batch import copy_batch
 from lossproof.capture.copies import copies
+from lossproof.capture.loose import loss_capture
 from lossproof.capture.place import user_place
 from lossproof.capture.record import Capture, Compiled, LossCall, Run
 
@@ -19,13 +20,12 @@ def captured_model(model: Any, data: dict[str, Any]) -> Run:
     from lossproof.lab.received import received_batch
 
     where = user_place()
-    config = model.get_compile_config() if not hasattr(model, "_compile_config") else dict(model._compile_config.config)
     capture = Capture(
         id=1,
         call="check",
         where=where,
         model=model,
-        compiled=Compiled(1, config, where),
+        compiled=Compiled(1, keras_private.compile_config(model), where),
         data=data,
         batch=copy_batch(data, spread=True),
         signature=(),
@@ -51,25 +51,9 @@ def captured_loss(fn: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> Run:
                 f"expected a function of (y_true, y_pred), a keras.losses.Loss or a built-in's name, "
                 f"found {type(fn).__name__}"
             )
-        loss = _wrapped(loss)
+        loss = keras_private.wrap_function(loss)
     rows = [np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in keras.tree.flatten([y_true, y_pred])]
     if len(set(rows)) > 1:
         raise ValueError(f"y_true and y_pred must have the same number of rows, found {', '.join(map(str, rows))}")
     where = user_place()
-    capture = Capture(
-        id=1,
-        call="check_loss",
-        where=where,
-        model=None,
-        compiled=None,
-        data={},
-        batch=None,
-        signature=(),
-    )
-    return Run(captures=[capture], loose_losses=[LossCall(loss, y_true, y_pred, sample_weight, where)])
-
-
-def _wrapped(function: Any) -> keras.losses.Loss:
-    # The class that `compile` wraps a function in is reachable through any built-in loss.
-    wrapper = keras.losses.MeanSquaredError.__mro__[1]
-    return wrapper(function, name=getattr(function, "__name__", type(function).__name__))
+    return Run(captures=[loss_capture(1, "check_loss", LossCall(loss, y_true, y_pred, sample_weight, where))])

@@ -30,7 +30,7 @@ class Update:
     """A change of a variable's value: by the training of a model, or by an assignment in the user's code."""
 
     by: str
-    """The call ("fit") or "assign"."""
+    """The call ("fit"), "apply" in a training loop of the user's own, or "assign"."""
     capture: int | None
     model: str | None
     where: Place | None
@@ -57,8 +57,10 @@ class Capture:
 
     id: int
     call: str
+    """`fit`, `evaluate`, `train_on_batch`, `test_on_batch`, `check`, or for a loss alone `check_loss` or `Loss.__call__`."""
     where: Place | None
     model: Any
+    """None for a loss alone."""
     compiled: Compiled | None
     data: dict[str, Any]
     batch: dict[str, Any] | None
@@ -79,6 +81,8 @@ class Capture:
     """How often the same objective was met again after this."""
     batch_sizes: set[int] = field(default_factory=set)
     """Sizes of the batches on which this objective was, or would be, evaluated."""
+    loss_call: LossCall | None = None
+    """The loss and what it received, where there is no model."""
 
     @property
     def training(self) -> bool:
@@ -111,13 +115,25 @@ class Training:
 
 @dataclass(frozen=True)
 class LossCall:
-    """A call of a `keras.losses.Loss` outside any fit that we watch: one concrete example of what it received."""
+    """A call of a `keras.losses.Loss` outside any fit that we watch: the first that had values, else the first."""
 
     loss: Any
     y_true: Any
     y_pred: Any
     sample_weight: Any
     where: Place | None
+    concrete: bool = True
+    """Whether the tensors have values; without them (in a traced function) they are not kept."""
+
+
+@dataclass
+class Loop:
+    """A training loop of the user's own, as the optimizer sees it: it applies gradients outside any fit."""
+
+    optimizer: Any
+    where: Place | None
+    iterations: int
+    """The optimizer's counter when the loop began."""
 
 
 @dataclass
@@ -130,8 +146,7 @@ class Run:
     """By `id` of the variable; `variables` keeps those ids meaningful."""
     variables: dict[int, weakref.ref[Any]] = field(default_factory=dict)
     loose_losses: list[LossCall] = field(default_factory=list)
-    loose_applies: list[Place | None] = field(default_factory=list)
-    """Where `optimizer.apply` was called outside a watched fit."""
+    loops: list[Loop] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
 
     def updates_of(self, variable: Any) -> list[Update]:
@@ -140,8 +155,14 @@ class Run:
         return self.updates[id(variable)] if known is not None and known() is variable else []
 
     def note_update(self, variable: Any, update: Update) -> None:
+        """Add an update to a variable's history; one like the last adds to its count."""
         known = self.variables.get(id(variable))
         if known is None or known() is not variable:
             self.variables[id(variable)] = weakref.ref(variable)
             self.updates[id(variable)] = []
-        self.updates[id(variable)].append(update)
+        updates = self.updates[id(variable)]
+        last = updates[-1] if updates else None
+        if last is not None and (last.by, last.capture, last.where) == (update.by, update.capture, update.where):
+            last.count += update.count
+        else:
+            updates.append(update)

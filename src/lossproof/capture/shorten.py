@@ -9,6 +9,8 @@ from typing import Any
 
 import keras
 
+from lossproof.capture.batch import count_batches
+
 EPOCHS_WITH_CALLBACKS = 3
 """The first, the second and the last: callbacks that move a value by the epoch are seen to move it."""
 STEPS = 2
@@ -19,23 +21,31 @@ SLOW_SECONDS = 4.0
 class Shortened:
     """A `fit` that runs a few steps, and afterwards looks as long as it was asked to be.
 
-    The user's callbacks see the first epochs and the last one under their own numbers. `history` is filled up with the
-    last values, because scripts index it.
+    It is asked for all of its epochs and stopped after the first ones, so that callbacks are told the true number. The
+    user's callbacks see the first epochs and the last one under their own numbers, and `history` is filled up, because
+    scripts index it.
+
+    Args:
+        arguments: Of the call, by name.
+        callbacks: The user's.
     """
 
-    def __init__(self, arguments: dict[str, Any], user_callbacks: bool) -> None:
+    def __init__(self, arguments: dict[str, Any], callbacks: list[Any]) -> None:
         self.first = int(arguments.get("initial_epoch") or 0)
-        self.asked = max(0, int(arguments.get("epochs") or 1) - self.first)
-        self.epochs = min(self.asked, EPOCHS_WITH_CALLBACKS if user_callbacks else 1)
-        steps = arguments.get("steps_per_epoch")
-        self.arguments = {
-            **arguments,
-            "epochs": self.first + self.epochs,
-            "steps_per_epoch": min(int(steps), STEPS) if steps else STEPS,
-        }
-        if arguments.get("validation_data") is not None or arguments.get("validation_split"):
-            validation = arguments.get("validation_steps")
-            self.arguments["validation_steps"] = min(int(validation), 1) if validation else 1
+        epochs = arguments.get("epochs")
+        self.end = int(1 if epochs is None else epochs)
+        self.asked = max(0, self.end - self.first)
+        self.epochs = min(self.asked, EPOCHS_WITH_CALLBACKS if callbacks else 1)
+        self.stopper = Stopper(self)
+        self.validated_at = arguments.get("validation_freq", 1)
+        self._numbers: dict[int, int] = {}
+        held_out = arguments.get("validation_split") or 0.0
+        batches = count_batches(arguments.get("x"), arguments.get("batch_size"), held_out)
+        self.arguments = {**arguments, "steps_per_epoch": few(arguments.get("steps_per_epoch") or batches)}
+        if arguments.get("validation_data") is not None or held_out:
+            self.arguments["validation_steps"] = 1
+            if self._validations(range(self.first, self.end)):
+                self.arguments["validation_freq"] = 1
 
     @property
     def said(self) -> str:
@@ -45,49 +55,88 @@ class Shortened:
 
     def shown_epoch(self, epoch: int) -> int:
         """The number under which callbacks see an epoch: the last one that runs is the last one asked for."""
-        last = self.first + self.epochs - 1
-        return self.first + self.asked - 1 if epoch == last and self.epochs > 1 else epoch
+        if epoch not in self._numbers:
+            last = self.epochs > 1 and len(self._numbers) == self.epochs - 1
+            self._numbers[epoch] = self.end - 1 if last else epoch
+        return self._numbers[epoch]
 
     def fill(self, history: Any) -> None:
-        """Lengthen a `History` to the epochs asked for, by its last values."""
+        """Give a `History` the length that it would have: the last epoch stays the last, the one before it is repeated.
+
+        So the epoch whose value is the best has a number under which callbacks have seen it.
+        """
         if not isinstance(history, keras.callbacks.History):
             return
-        for values in history.history.values():
+        first = history.epoch[0] if history.epoch else self.first
+        # A stop of the user's own, by a callback, would have come uncut as well.
+        epochs = range(first, self.end) if self.stopper.stopped else range(first, first + len(history.epoch))
+        for key, values in history.history.items():
             if values:
-                values.extend([values[-1]] * (self.asked - len(values)))
-        history.epoch[:] = list(range(self.first, self.first + self.asked))
+                values[:] = _stretched(values, self._validations(epochs) if key.startswith("val_") else len(epochs))
+        history.epoch[:] = list(epochs)
+
+    def _validations(self, epochs: range) -> int:
+        """After how many of these epochs Keras would have validated."""
+        every = self.validated_at
+        if isinstance(every, int):
+            return sum((epoch + 1) % every == 0 for epoch in epochs) if every else 0
+        return sum(epoch + 1 in every for epoch in epochs) if isinstance(every, (list, tuple, set)) else 0
+
+
+def few(batches: Any) -> int:
+    """How many steps to run of so many; of an unknown number if None."""
+    return STEPS if batches is None else min(int(batches), STEPS)
+
+
+def _stretched(values: list[Any], length: int) -> list[Any]:
+    if length <= len(values):
+        return [*values[: max(length, 1) - 1], values[-1]]
+    return [*values[:-1], *[values[-2:][0]] * (length - len(values)), values[-1]]
 
 
 @contextmanager
 def renumbered(callbacks: list[Any], shortened: Shortened) -> Iterator[None]:
-    """Inside, the epoch hooks of the user's callbacks get the epoch numbers of the uncut training."""
-    hooks = ("on_epoch_begin", "on_epoch_end")
-    patched: list[tuple[Any, str]] = []
+    """Inside, the epoch hooks of the user's callbacks get the epoch numbers of the uncut training.
+
+    A checkpoint that is saved every so many batches is saved in the batches that run.
+    """
+    patched: list[tuple[dict[str, Any], str, bool, Any]] = []
+
+    def patch(callback: Any, name: str, value: Any) -> None:
+        # On the instance, so that the class and what inherits from it are left alone.
+        own = vars(callback)
+        patched.append((own, name, name in own, own.get(name)))
+        own[name] = value
 
     def through(hook: Callable[..., Any]) -> Callable[..., Any]:
         return lambda epoch, *args, **kwargs: hook(shortened.shown_epoch(epoch), *args, **kwargs)
 
-    for callback in callbacks:
-        for name in hooks:
-            # On the instance, so that the class and what inherits from it are left alone.
-            if isinstance(callback, keras.callbacks.Callback) and name not in vars(callback):
-                vars(callback)[name] = through(getattr(callback, name))
-                patched.append((callback, name))
+    for callback in {id(one): one for one in callbacks}.values():
+        if not isinstance(callback, keras.callbacks.Callback) or isinstance(callback, keras.callbacks.History):
+            continue
+        for name in ("on_epoch_begin", "on_epoch_end"):
+            patch(callback, name, through(getattr(callback, name)))
+        if isinstance(callback, keras.callbacks.ModelCheckpoint) and isinstance(callback.save_freq, int):
+            patch(callback, "save_freq", few(callback.save_freq))
     try:
         yield
     finally:
-        for callback, name in patched:
-            vars(callback).pop(name, None)
+        for own, name, existed, value in reversed(patched):
+            if existed:
+                own[name] = value
+            else:
+                own.pop(name, None)
 
 
-class StopWhenSlow(keras.callbacks.Callback):
-    """Ends a shortened training whose steps are slow as soon as nothing more is learned from it."""
+class Stopper(keras.callbacks.Callback):
+    """Ends a shortened training when its epochs have run, or as soon as nothing more is learned from slow steps."""
 
     async_safe = True
 
-    def __init__(self, user_callbacks: bool) -> None:
+    def __init__(self, shortened: Shortened) -> None:
         super().__init__()
-        self._patient = user_callbacks
+        self.stopped = False
+        self._shortened = shortened
         self._began = 0.0
         self._epochs = 0
 
@@ -95,8 +144,20 @@ class StopWhenSlow(keras.callbacks.Callback):
         self._began = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if time.perf_counter() - self._began > SLOW_SECONDS and (not self._patient or self._epochs >= 1):
-            self.model.stop_training = True
+        seen = self._epochs >= 1 or self._shortened.epochs == 1
+        if seen and time.perf_counter() - self._began > SLOW_SECONDS:
+            self._stop()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._epochs += 1
+        if self._epochs >= self._shortened.epochs and epoch + 1 < self._shortened.end:
+            self._stop()
+
+    def _stop(self) -> None:
+        if not self.model.stop_training:
+            self.stopped = self.model.stop_training = True
+
+    def release(self, model: Any) -> None:
+        """Leave the model as a training that was not stopped leaves it."""
+        if self.stopped:
+            model.stop_training = False

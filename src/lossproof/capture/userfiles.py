@@ -11,6 +11,7 @@ import re
 import sys
 import sysconfig
 from functools import lru_cache
+from types import CellType
 
 _CELL = re.compile(r"(?P<notebook>.+) cell (?P<number>\d+)", re.DOTALL)
 
@@ -89,3 +90,19 @@ def is_user_function(function: object) -> bool:
         function = getattr(function, attribute, function)
     code = getattr(function, "__code__", None)
     return code is not None and is_user_file(code.co_filename)
+
+
+def holds_user_function(function: object) -> bool:
+    """Whether a function is the user's, or one that a decorator made around a function of the user's."""
+    if is_user_function(function):
+        return True
+    cells = getattr(function, "__closure__", None) or ()
+    return any(is_user_function(cell.cell_contents) for cell in cells if _filled(cell))
+
+
+def _filled(cell: CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 - reading it is the question
+    except ValueError:
+        return False
+    return True

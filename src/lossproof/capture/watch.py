@@ -14,28 +14,37 @@ import time
 import types
 import weakref
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack
 from typing import Any
 
 import keras
 import numpy as np
 
-from lossproof.capture.batch import copy_batch, count_rows, fingerprint, in_memory, recorded_generator
+from lossproof import keras_private
+from lossproof.capture.batch import copy_batch, count_batches, fingerprint, recorded_generator
 from lossproof.capture.copies import copies, copy_of
+from lossproof.capture.loose import note_apply, note_loop_updates, note_loss
+from lossproof.capture.objective import batch_sizes, objective_signature, roots
+from lossproof.capture.observer import Observer, accompanied, own_callbacks
 from lossproof.capture.place import user_place
-from lossproof.capture.record import Capture, Compiled, LossCall, LostAssignment, Run, Training, Update
+from lossproof.capture.record import Capture, Compiled, LostAssignment, Run, Training, Update
 from lossproof.capture.script import EnoughSeen
-from lossproof.capture.shorten import Shortened, StopWhenSlow, renumbered
+from lossproof.capture.shorten import Shortened, few, renumbered
 from lossproof.capture.userfiles import is_user_file
+from lossproof.lab.backends import running_backend
 
 MOST_ALIKE = 3
 """Captures kept of one objective: hyper-parameter loops and episodes meet the same one again and again."""
 MOST_TRAININGS = 16
 """Trainings whose initial weights are kept: enough for a comparison, and no burden for a loop of hundreds."""
+MOST_FAILED = 32
+"""Calls beyond which one that failed is not kept: a script that goes on after so many errors is used to them."""
+MOST_UPDATES = 64
+"""Entries in the history of a variable that assignments may add."""
 BATCHES_KEPT = 2
-LOOSE_KEPT = 8
+LOST_KEPT = 8
 LOOP_SECONDS = 40.0
-"""A shortened loop of `train_on_batch` is ended when it has taken this long; what it does has been seen by then."""
+"""A shortened loop that trains the same objective again and again is ended when it has taken this long."""
 
 
 class Watch:
@@ -53,41 +62,34 @@ class Watch:
         self._compiles = 0
         self._alike: dict[tuple[Any, ...], list[Capture]] = {}
         self._active: list[Capture] = []
-        self._replaced: list[tuple[Any, str, bool, Any]] = []
+        self._replaced: list[tuple[Any, str, Any]] = []
         self._loop_began: float | None = None
         self._ids = 0
 
     # Installing ------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Watch:
-        model = keras.Model
-        self._replace(model, "compile", self._watch_compile)
-        self._replace(model, "fit", functools.partial(self._watch_call, "fit"))
-        self._replace(model, "evaluate", functools.partial(self._watch_call, "evaluate"))
-        self._replace(model, "train_on_batch", functools.partial(self._watch_call, "train_on_batch"))
-        self._replace(model, "test_on_batch", functools.partial(self._watch_call, "test_on_batch"))
-        self._replace(keras.losses.Loss, "__call__", self._watch_loss)
-        self._replace(keras.optimizers.Optimizer, "apply", self._watch_apply)
-        self._replace(keras.Variable, "assign", self._watch_assign)
+        self._replace(keras.Model, "compile", lambda original: _around(original, self._watch_compile))
+        for call in ("fit", "evaluate", "train_on_batch", "test_on_batch"):
+            watched = functools.partial(self._watch_call, call)
+            self._replace(keras.Model, call, lambda original, watched=watched: _around(original, watched))
+        self._replace(keras.losses.Loss, "__call__", lambda original: _before(original, self._look_at_loss))
+        self._replace(keras.optimizers.Optimizer, "apply", lambda original: _before(original, self._look_at_apply))
+        self._replace(keras.Variable, "assign", lambda original: _after(original, self._look_at_assignment))
         return self
 
     def __exit__(self, *_: object) -> None:
-        for owner, name, own, original in reversed(self._replaced):
-            if own:
-                setattr(owner, name, original)
-            else:
-                delattr(owner, name)
+        for owner, name, original in reversed(self._replaced):
+            setattr(owner, name, original)
         self._replaced.clear()
+        self._quietly(lambda: note_loop_updates(self.run))
 
-    def _replace(self, owner: Any, name: str, watched: Callable[..., Any]) -> None:
-        original = getattr(owner, name)
-
-        @functools.wraps(original)
-        def replacement(instance: Any, *args: Any, **kwargs: Any) -> Any:
-            return watched(original, instance, *args, **kwargs)
-
-        self._replaced.append((owner, name, name in vars(owner), original))
-        setattr(owner, name, replacement)
+    def _replace(self, cls: type, name: str, make: Callable[[Any], Any]) -> None:
+        # In the class that defines it: Keras asks whether a subclass overrides `compile` (`compile_from_config`).
+        owner = next(one for one in cls.__mro__ if name in vars(one))
+        original = vars(owner)[name]
+        self._replaced.append((owner, name, original))
+        setattr(owner, name, make(original))
 
     def _quietly(self, action: Callable[[], Any]) -> Any:
         """Do something of ours; a failure of it is kept for the report and never reaches the user."""
@@ -95,7 +97,7 @@ class Watch:
             return action()
         except EnoughSeen:
             raise
-        except Exception as defect:  # whatever it is, the user's training goes on
+        except Exception as defect:  # noqa: BLE001 - whatever it is, the user's training goes on
             self.defects.append(defect)
             return None
 
@@ -103,135 +105,131 @@ class Watch:
 
     def _watch_compile(self, original: Callable[..., Any], model: Any, *args: Any, **kwargs: Any) -> Any:
         def note() -> None:
-            self._compiles += 1
             arguments = _bound(original, model, args, kwargs)
-            self._compiled[model] = Compiled(self._compiles, arguments, user_place())
+            if arguments is not None:
+                self._compiles += 1
+                self._compiled[model] = Compiled(self._compiles, arguments, user_place())
 
         self._quietly(note)
         return original(model, *args, **kwargs)
 
     def _watch_call(self, call: str, original: Callable[..., Any], model: Any, *args: Any, **kwargs: Any) -> Any:
-        if self._active:  # the evaluation inside a fit, or a fit inside a custom step
+        arguments = _bound(original, model, args, kwargs)
+        # Inside a call: the evaluation of a fit, a fit in a custom step. Without arguments: let Keras say what is wrong.
+        if self._active or arguments is None:
             return original(model, *args, **kwargs)
-        arguments = self._quietly(lambda: _bound(original, model, args, kwargs))
-        if arguments is None:  # the call itself is wrong: let Keras say so
-            return original(model, *args, **kwargs)
-        generated: list[Any] = []
+        generated: list[Any] | None = None
         if isinstance(arguments.get("x"), types.GeneratorType):
+            generated = []
             arguments["x"] = recorded_generator(arguments["x"], generated, BATCHES_KEPT)
-        capture = self._quietly(lambda: self._begin(call, model, arguments))
+        capture = self._quietly(lambda: self._begin(call, model, arguments, generated))
         if capture is None:
             return original(model, **arguments)
-        if generated is not None and isinstance(arguments.get("x"), types.GeneratorType):
-            capture.data["x"] = generated
-        self._active.append(capture)
         history = self._quietly(lambda: self._begin_training(capture, arguments)) if capture.training else None
         before = self._quietly(lambda: _iterations(model)) or 0
-        shortened = self._shortened(call, arguments) if self.shorten else None
         logs: Any = None
-        try:
-            with self._renumbered(arguments, shortened):
-                logs = original(model, **self._with_observer(capture, arguments, shortened))
-        except BaseException as error:
-            if isinstance(error, Exception):
+        with ExitStack() as stack:
+            prepared = self._quietly(lambda: self._prepared(stack, capture, arguments))
+            shortened, given = prepared if prepared is not None else (None, arguments)
+            self._active.append(capture)
+            try:
+                logs = original(model, **given)
+            except Exception as error:
                 capture.error = error
-            raise
-        finally:
-            self._active.pop()
-            self._quietly(lambda: self._finish(capture, history, logs, before))
-        if isinstance(shortened, Shortened):
+                self._quietly(lambda: self._keep_failed(capture, arguments, generated))
+                raise
+            finally:
+                self._active.pop()
+                self._quietly(lambda: self._finish(capture, history, logs, before))
+        if shortened is not None:
+            shortened.stopper.release(model)
             self._quietly(lambda: shortened.fill(logs))
-        if call == "train_on_batch" and self.shorten:
-            self._end_long_loop()
+        self._end_long_loop(capture.again)
         return logs
 
-    def _watch_loss(self, original: Callable[..., Any], loss: Any, y_true: Any, y_pred: Any, *rest: Any, **kw: Any) -> Any:
-        if not self._active and len(self.run.loose_losses) < LOOSE_KEPT:
-            weight = rest[0] if rest else kw.get("sample_weight")
-            if all(one.loss is not loss for one in self.run.loose_losses):
-                call = LossCall(loss, y_true, y_pred, weight, self._quietly(user_place))
-                self.run.loose_losses.append(call)
-        return original(loss, y_true, y_pred, *rest, **kw)
+    def _look_at_loss(self, loss: Any, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        if not self._active and not _inside(keras.losses.Loss.__call__.__wrapped__.__code__):
+            new = self._quietly(lambda: note_loss(self.run, loss, y_true, y_pred, sample_weight))
+            self._end_long_loop(again=not new)
 
-    def _watch_apply(self, original: Callable[..., Any], optimizer: Any, *args: Any, **kwargs: Any) -> Any:
-        if not self._active and len(self.run.loose_applies) < LOOSE_KEPT:
-            self._quietly(lambda: self.run.loose_applies.append(user_place()))
-        return original(optimizer, *args, **kwargs)
+    def _look_at_apply(self, optimizer: Any, *_: Any, **__: Any) -> None:
+        if not self._active:
+            self._quietly(lambda: note_apply(self.run, optimizer))
+            self._end_long_loop(again=True)
 
-    def _watch_assign(self, original: Callable[..., Any], variable: Any, value: Any, *rest: Any, **kw: Any) -> Any:
-        result = original(variable, value, *rest, **kw)
-        by_user = is_user_file(sys._getframe(2).f_code.co_filename)
+    def _look_at_assignment(self, variable: Any, value: Any) -> None:
         # During a fit it is mostly the trainer that assigns: to bring the state of its steps back.
-        if by_user or not self._active:
+        if not self._active or _assigned_by_user():
             self._quietly(lambda: self._note_assignment(variable, value))
-        return result
 
     def _note_assignment(self, variable: Any, value: Any) -> None:
-        from keras.src.backend import in_stateless_scope  # noqa: PLC0415
-
-        if in_stateless_scope() or len(self.run.updates_of(variable)) >= LOOSE_KEPT:
+        if keras_private.in_stateless_scope() or len(self.run.updates_of(variable)) >= MOST_UPDATES:
             return
         where = user_place()
         if where is None:
             return
         active = self._active[-1] if self._active else None
-        update = Update("assign", active.id if active else None, None, where, 1)
-        self.run.note_update(variable, update)
-        lost = active is not None and keras.backend.backend() == "jax" and active.model._jax_state_synced is False
-        if lost and active is not None and len(active.lost) < LOOSE_KEPT:
+        self.run.note_update(variable, Update("assign", active.id if active else None, None, where, 1))
+        if active is not None and keras_private.steps_hold_the_state(active.model) and len(active.lost) < LOST_KEPT:
             active.lost.append(LostAssignment(variable, copy_of(value), where))
 
     # One call --------------------------------------------------------------------------------------------------
 
-    def _begin(self, call: str, model: Any, arguments: dict[str, Any]) -> Capture | None:
+    def _begin(self, call: str, model: Any, arguments: dict[str, Any], generated: list[Any] | None) -> Capture:
         compiled = self._compiled.get(model)
-        signature = (call in ("fit", "train_on_batch"), *_objective_signature(model, compiled, arguments))
+        signature = (call in ("fit", "train_on_batch"), *objective_signature(model, compiled, arguments))
         alike = self._alike.setdefault(signature, [])
         same = next((one for one in alike if one.model is model and one.compiled is compiled), None)
+        sizes = batch_sizes(call, arguments)
         if same is not None:
             same.repeats += 1
             same.changes.look(f"before call {same.repeats + 1} of {call}")
         for one in self.run.captures:  # what the same compiled objective meets elsewhere, in an evaluation say
             if one.model is model and one.compiled is compiled:
-                one.batch_sizes |= _batch_sizes(arguments)
+                one.batch_sizes |= sizes
         self._ids += 1
-        spread = call == "fit" and bool(arguments.get("shuffle", True))
+        kept = same is None and len(alike) < MOST_ALIKE
+        data = arguments if generated is None else {**arguments, "x": generated}
         capture = Capture(
             id=self._ids,
             call=call,
             where=user_place(),
             model=model,
             compiled=compiled,
-            data=dict(arguments),
-            batch=None if same is not None else copy_batch(arguments, spread),
+            data=dict(data) if kept else {},
+            batch=copy_batch(data, spread=call == "fit" and bool(arguments.get("shuffle", True))) if kept else None,
             signature=signature,
-            weights=None if same is not None else _weights(model),
+            weights=copies(model.variables) if kept and model.built else None,
             epochs_asked=arguments.get("epochs"),
-            batch_sizes=_batch_sizes(arguments),
+            batch_sizes=sizes,
         )
         if same is not None:
             capture.changes, capture.again = same.changes, True
-            capture.data = {}
-        elif len(alike) < MOST_ALIKE:
+        elif kept:
             alike.append(capture)
             self.run.captures.append(capture)
             if compiled is not None or capture.training:
-                capture.changes.begin(_roots(model, compiled))
+                capture.changes.begin(roots(model, compiled))
         else:
             alike[-1].repeats += 1
-            capture.data = {}
         return capture
+
+    def _keep_failed(self, capture: Capture, arguments: dict[str, Any], generated: list[Any] | None) -> None:
+        """Keep a call that would not be worth it, one more of its kind, had it not failed."""
+        if all(one is not capture for one in self.run.captures) and len(self.run.captures) < MOST_FAILED:
+            capture.data = dict(arguments) if generated is None else {**arguments, "x": generated}
+            capture.batch = copy_batch(capture.data, spread=False)
+            self.run.captures.append(capture)
 
     def _begin_training(self, capture: Capture, arguments: dict[str, Any]) -> Training:
         model = capture.model
+        if capture.again and capture.call == "train_on_batch":  # a loop over batches is one training
+            for known in reversed(self.run.trainings):
+                if known.model() is model and known.call == capture.call and known.compiled is capture.compiled:
+                    return known
         variables = list(model.trainable_variables) if model.built else []
-        others = set()
-        for variable in variables:
-            for update in self.run.updates_of(variable):
-                if update.capture is not None and update.by != "assign":
-                    training = next(t for t in self.run.trainings if t.capture == update.capture)
-                    if training.model() is not model:
-                        others.add(update.capture)
+        trained = {update.capture for v in variables for update in self.run.updates_of(v) if update.by != "assign"}
+        others = sorted(one.capture for one in self.run.trainings if one.capture in trained and one.model() is not model)
         optimizer = getattr(model, "optimizer", None)
         training = Training(
             capture=capture.id,
@@ -247,42 +245,30 @@ class Watch:
                 "iterations": _iterations(model),
                 **{key: arguments.get(key) for key in ("batch_size", "epochs", "shuffle", "class_weight")},
             },
-            began_trained_by=sorted(others),
+            began_trained_by=others,
             began_trainable=None if others or len(self.run.trainings) >= MOST_TRAININGS else copies(variables),
         )
         self.run.trainings.append(training)
         return training
 
-    def _renumbered(self, arguments: dict[str, Any], shortened: Any) -> AbstractContextManager[None]:
-        callbacks = arguments.get("callbacks")
-        if not isinstance(shortened, Shortened) or not callbacks or isinstance(callbacks, keras.callbacks.CallbackList):
-            return nullcontext()
-        own = [cb for cb in keras.tree.flatten(callbacks) if not isinstance(cb, keras.callbacks.History)]
-        return renumbered(own, shortened)
-
-    def _shortened(self, call: str, arguments: dict[str, Any]) -> Any:
-        if call == "fit":
-            return Shortened(arguments, user_callbacks=bool(keras.tree.flatten(arguments.get("callbacks") or [])))
-        return None
-
-    def _with_observer(self, capture: Capture, arguments: dict[str, Any], shortened: Any) -> dict[str, Any]:
+    def _prepared(
+        self, stack: ExitStack, capture: Capture, arguments: dict[str, Any]
+    ) -> tuple[Shortened | None, dict[str, Any]]:
+        """The arguments with which Keras is called, and how they cut the call; what is changed, the stack puts back."""
         if capture.call == "evaluate" and self.shorten:
-            steps = arguments.get("steps")
-            return {**arguments, "steps": min(steps, 2) if steps else _few_steps(arguments)}
+            batches = arguments.get("steps") or count_batches(arguments.get("x"), arguments.get("batch_size"))
+            return None, {**arguments, "steps": few(batches)}
         if capture.call != "fit":
-            return arguments
-        if isinstance(shortened, Shortened):
+            return None, arguments
+        ours: list[keras.callbacks.Callback] = [Observer(capture, self._quietly)]
+        theirs = arguments.get("callbacks")
+        shortened = None
+        if self.shorten:
+            shortened = Shortened(arguments, own_callbacks(theirs))
             capture.shortened = shortened.said
-            arguments = shortened.arguments
-        observer = Observer(self, capture)
-        callbacks = arguments.get("callbacks")
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks.append(observer)
-            return arguments
-        own = list(keras.tree.flatten(callbacks)) if callbacks else []
-        if isinstance(shortened, Shortened):
-            own.append(StopWhenSlow(bool(own)))
-        return {**arguments, "callbacks": [*own, observer]}
+            stack.enter_context(renumbered(own_callbacks(theirs), shortened))
+            arguments, ours = shortened.arguments, [*ours, shortened.stopper]
+        return shortened, {**arguments, "callbacks": stack.enter_context(accompanied(theirs, ours, capture.model))}
 
     def _finish(self, capture: Capture, history: Training | None, logs: Any, before: int) -> None:
         model = capture.model
@@ -292,137 +278,116 @@ class Watch:
             capture.logs.append(logs if isinstance(logs, dict) else {})
         if history is None:
             return
-        history.steps = capture.steps
+        history.steps += capture.steps
+        if history.capture != capture.id:
+            kept = next((one for one in self.run.captures if one.id == history.capture), None)
+            if kept is not None:
+                kept.steps += capture.steps
         if not history.variables and model.built:  # built by its first step
             history.variables = [weakref.ref(v) for v in model.trainable_variables]
-        if capture.logs:
-            history.first_logs = capture.logs[0]
-        elif isinstance(logs, dict):
-            history.first_logs = logs
-        for variable in model.trainable_variables if model.built else ():
-            update = Update(capture.call, capture.id, model.name, capture.where, capture.steps)
-            self.run.note_update(variable, update)
+        if history.first_logs is None:
+            history.first_logs = capture.logs[0] if capture.logs else logs if isinstance(logs, dict) else None
+        if capture.steps:
+            for variable in model.trainable_variables if model.built else ():
+                update = Update(capture.call, history.capture, model.name, capture.where, capture.steps)
+                self.run.note_update(variable, update)
 
-    def _end_long_loop(self) -> None:
+    def _end_long_loop(self, again: bool) -> None:
+        """End the script when nothing new has come for long; an objective met for the first time is something new."""
         now = time.perf_counter()
-        if self._loop_began is None:
+        if not again or self._loop_began is None:
             self._loop_began = now
-        elif now - self._loop_began > LOOP_SECONDS:
+        elif self.shorten and now - self._loop_began > LOOP_SECONDS:
             self.run.unseen.append(
-                f"the script was stopped in its train_on_batch loop after {LOOP_SECONDS:.0f} s; --full runs it to its end"
+                f"the script was stopped after {LOOP_SECONDS:.0f} s in a loop that trains the same objective again and "
+                "again; --full runs it to its end"
             )
             raise EnoughSeen
 
 
-class Observer(keras.callbacks.Callback):
-    """Looks at the model and the Python values when training begins and at each epoch."""
-
-    async_safe = True
-
-    def __init__(self, watch: Watch, capture: Capture) -> None:
-        super().__init__()
-        self._watch = watch
-        self._capture = capture
-        self._epochs = 0
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        if self._capture.weights is None and self._capture.data:
-            self._capture.weights = self._watch._quietly(lambda: _weights(self.model))
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        if self._epochs or self._capture.again:  # before the first step nothing has been traced yet
-            self._watch._quietly(lambda: self._capture.changes.look(f"in epoch {epoch + 1}"))
-        else:
-            self._watch._quietly(lambda: self._capture.changes.begin(_roots(self.model, self._capture.compiled)))
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._epochs += 1
-        self._watch._quietly(lambda: self._capture.logs.append(dict(logs or {})))
+# Replacements ------------------------------------------------------------------------------------------------------
 
 
-def _bound(original: Callable[..., Any], model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by name, extra keywords included."""
-    bound = inspect.signature(original).bind(model, *args, **kwargs)
+def _around(original: Any, watched: Callable[..., Any]) -> Any:
+    @functools.wraps(original)
+    def replacement(instance: Any, *args: Any, **kwargs: Any) -> Any:
+        return watched(original, instance, *args, **kwargs)
+
+    return replacement
+
+
+# The methods that run inside compiled functions stay code that TensorFlow's autograph can convert, as it converts
+# Keras's own on its way to the user's; only our look at them is kept out of it.
+
+
+def _before(original: Any, look: Callable[..., None]) -> Any:
+    look = running_backend().untraced(look)
+
+    @functools.wraps(original)
+    def replacement(instance: Any, *args: Any, **kwargs: Any) -> Any:
+        look(instance, *args, **kwargs)
+        return original(instance, *args, **kwargs)
+
+    return replacement
+
+
+def _after(original: Any, look: Callable[..., None]) -> Any:
+    look = running_backend().untraced(look)
+
+    @functools.wraps(original)
+    def replacement(instance: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(instance, *args, **kwargs)
+        look(instance, *args, **kwargs)
+        return result
+
+    return replacement
+
+
+def _inside(code: types.CodeType) -> bool:
+    """Whether a function of this code is running now, below us on the stack."""
+    frame: types.FrameType | None = sys._getframe(2)  # noqa: SLF001 - documented, there is no other way
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None
+
+
+_REPLACEMENT = _after.__code__.co_consts
+
+
+def _assigned_by_user() -> bool:
+    """Whether it is the user's code that calls `assign`, `assign_add` or `assign_sub` of a variable now."""
+    frame: types.FrameType | None = sys._getframe(2)  # noqa: SLF001 - documented, there is no other way
+    while frame is not None and frame.f_code not in _REPLACEMENT:
+        frame = frame.f_back
+    ways = (keras.Variable.assign_add.__code__, keras.Variable.assign_sub.__code__)
+    while frame is not None and (frame.f_code in _REPLACEMENT or frame.f_code in ways):
+        frame = frame.f_back
+    return frame is not None and is_user_file(frame.f_code.co_filename)
+
+
+# What a call says --------------------------------------------------------------------------------------------------
+
+
+def _bound(original: Callable[..., Any], model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The arguments of a call by name, extra keywords included; None if they do not fit."""
+    try:
+        bound = inspect.signature(original).bind(model, *args, **kwargs)
+    except TypeError:
+        return None
     arguments = dict(bound.arguments)
     arguments.pop("self", None)
     arguments.update(arguments.pop("kwargs", {}))
     return arguments
 
 
-def _weights(model: Any) -> list[np.ndarray] | None:
-    return copies(model.variables) if model.built else None
-
-
 def _iterations(model: Any) -> int | None:
-    optimizer = getattr(model, "optimizer", None)
-    iterations = getattr(optimizer, "iterations", None)
-    try:
-        return int(copy_of(iterations)) if iterations is not None else None
-    except Exception:  # on JAX a step that failed leaves the variables without their values
-        return None
+    iterations = getattr(getattr(model, "optimizer", None), "iterations", None)
+    return int(copy_of(iterations)) if iterations is not None else None
 
 
 def _config(optimizer: Any) -> Any:
     try:
         config = optimizer.get_config()
-    except Exception:  # an optimizer of the user's that cannot say: then only its class is known
+    except Exception:  # noqa: BLE001 - an optimizer of the user's that cannot say: then only its class is known
         return type(optimizer).__name__
     return {key: repr(value) for key, value in config.items() if key != "name"} | {"class": type(optimizer).__name__}
-
-
-def _batch_sizes(arguments: dict[str, Any]) -> set[int]:
-    sizes: set[int] = set()
-    x = arguments.get("x")
-    if "batch_size" in arguments or in_memory(x):
-        count = count_rows(x) if in_memory(x) else None
-        if count:
-            size = arguments.get("batch_size") or (32 if "epochs" in arguments or "steps" in arguments else count)
-            split = arguments.get("validation_split") or 0.0
-            held_out = count - int(count * (1.0 - split))
-            for rows in (count - held_out, held_out):
-                if rows:
-                    sizes |= ({size} if rows >= size else set()) | ({rows % size} if rows % size else set())
-    return sizes
-
-
-def _few_steps(arguments: dict[str, Any]) -> int | None:
-    x = arguments.get("x")
-    if not in_memory(x):
-        return 2
-    count = count_rows(x) or 1
-    batches = -(-count // (arguments.get("batch_size") or 32))
-    return min(2, batches)
-
-
-def _objective_signature(model: Any, compiled: Compiled | None, arguments: dict[str, Any]) -> tuple[Any, ...]:
-    """Equal for calls that train the same code on data of the same form."""
-
-    def form(leaf: Any) -> Any:
-        return (len(leaf.shape), str(leaf.dtype)) if hasattr(leaf, "shape") and hasattr(leaf, "dtype") else type(leaf)
-
-    def code(leaf: Any) -> Any:
-        function = getattr(leaf, "func", getattr(leaf, "__func__", leaf))
-        return getattr(function, "__code__", None) or (leaf if isinstance(leaf, str) else type(leaf).__qualname__)
-
-    data = [form(leaf) for leaf in keras.tree.flatten([arguments.get(k) for k in ("y", "sample_weight")])]
-    loss = compiled.arguments.get("loss") if compiled else None
-    losses = [code(leaf) for leaf in keras.tree.flatten(loss)]
-    weights = repr(compiled.arguments.get("loss_weights")) if compiled else ""
-    structure = str(keras.tree.map_structure(lambda _: 0, arguments.get("y"))) if arguments.get("y") is not None else ""
-    outputs = tuple(getattr(model, "output_names", None) or ())
-    weighted = arguments.get("class_weight") is not None
-    return (type(model), tuple(map(repr, losses)), weights, tuple(map(repr, data)), structure, outputs, weighted)
-
-
-def _roots(model: Any, compiled: Compiled | None) -> dict[str, Any]:
-    """Where the objective's Python values are looked for: the losses, their weights, and the model."""
-    roots: dict[str, Any] = {}
-    if compiled is not None:
-        for key in ("loss", "loss_weights"):
-            for i, leaf in enumerate(keras.tree.flatten(compiled.arguments.get(key))):
-                if leaf is not None and not isinstance(leaf, str):
-                    roots[getattr(leaf, "__name__", getattr(leaf, "name", f"{key}[{i}]"))] = leaf
-        if isinstance(compiled.arguments.get("loss_weights"), (dict, list)):
-            roots["loss_weights"] = compiled.arguments["loss_weights"]
-    roots[model.name] = model
-    return roots

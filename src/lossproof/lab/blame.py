@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -55,6 +56,7 @@ def subjects_on(lab: Lab, batch: Batch) -> list[Subject]:
 
 
 def in_loss(lab: Lab, subject: Subject, reach: Reach, found: Found | None) -> Iterator[Trouble]:
+    """The trouble of a subject on what it holds; nothing where it is finite, or where nothing was found to cure it."""
     point = lab.attempt(lambda: look_here(lab, subject)) or lab.attempt(lambda: Point(lab.value(subject), ()))
     kind = kind_of(point) if point is not None else None
     if point is None or kind is None:
@@ -64,7 +66,7 @@ def in_loss(lab: Lab, subject: Subject, reach: Reach, found: Found | None) -> It
         return look_here(lab, subject.rows(rows))
 
     size = subject.batch_size
-    rows = _culprits(lab, at, kind, size, bad_rows(lab, subject, point, kind))
+    rows = culprits(lab, at, kind, size, bad_rows(lab, subject, point, kind))
     cure = without(lab, at, point, kind, rows, size) or _nudged(lab, subject, point, kind)
     if cure is None:
         return
@@ -77,14 +79,12 @@ def in_loss(lab: Lab, subject: Subject, reach: Reach, found: Found | None) -> It
         cure=cure,
         batch=size,
         event=birth_of_value(lab, subject) if kind == "value" else birth_of_gradient(lab, subject),
-        examples=example(numbers_at(lab, subject), (*worst(point, kind, first),)),
+        examples=example(numbers_at(lab, subject), worst(point, kind, first)),
         **counts(lab, rows, size, found),
     )
 
 
-def in_model(
-    lab: Lab, batch: Batch, base: Point, kind: Kind, reach: Reach, found: Found | None
-) -> Trouble | None:
+def in_model(lab: Lab, batch: Batch, base: Point, kind: Kind, reach: Reach, found: Found | None) -> Trouble | None:
     """What is born in the model's own layers or penalties: the losses are finite on what they receive."""
     leaves = [leaf for leaf in keras.tree.flatten(batch.x) if leaf is not None]
     size = int(leaves[0].shape[0])
@@ -93,7 +93,7 @@ def in_model(
         part = Batch(take(batch.x, rows), take(batch.y, rows), take(batch.sample_weight, rows))
         return whole(lab, part)
 
-    rows = _culprits(lab, at, kind, size, np.array([], dtype=int))
+    rows = culprits(lab, at, kind, size, np.array([], dtype=int))
     cure = without(lab, at, base, kind, rows, size)
     if cure is None:
         return None
@@ -104,7 +104,7 @@ def in_model(
         None,
         cure,
         batch=size,
-        event=birthin_model(lab, batch, kind),
+        event=birth_in_model(lab, batch, kind),
         **counts(lab, rows, size, found),
     )
 
@@ -138,7 +138,7 @@ def bad_rows(lab: Lab, subject: Subject, point: Point, kind: Kind) -> np.ndarray
     return np.flatnonzero(bad)
 
 
-def _culprits(lab: Lab, at: Callable[[np.ndarray], Point], kind: Kind, size: int, bad: np.ndarray) -> np.ndarray:
+def culprits(lab: Lab, at: Callable[[np.ndarray], Point], kind: Kind, size: int, bad: np.ndarray) -> np.ndarray:
     """The rows without which the rest is finite; all of them where that cannot be told."""
     every = np.arange(size)
 
@@ -169,6 +169,7 @@ def _culprits(lab: Lab, at: Callable[[np.ndarray], Point], kind: Kind, size: int
 def without(
     lab: Lab, at: Callable[[np.ndarray], Point], point: Point, kind: Kind, rows: np.ndarray, size: int
 ) -> Cure | None:
+    """The same batch with its other rows in the place of some; None where that is not finite either."""
     if not 0 < len(rows) < size:
         return None
     index = np.arange(size)
@@ -176,7 +177,7 @@ def without(
     rest = lab.attempt(lambda: at(index))
     if rest is None or not finite(rest, kind):
         return None
-    which = "another row in the place of this one" if len(rows) == 1 else f"others in the place of these {len(rows)} rows"
+    which = "another row in the place of this one" if len(rows) == 1 else f"others in the place of {len(rows)} rows"
     return Cure(f"the same batch with {which}", measure(point, kind), measure(rest, kind))
 
 
@@ -193,7 +194,7 @@ def _nudged(lab: Lab, subject: Subject, point: Point, kind: Kind) -> Cure | None
 
     for name, words in (("y_pred", "predictions"), ("y_true", "targets")):
         other = subject.changed(**{name: keras.tree.map_structure(moved, getattr(subject, name))})
-        after = lab.attempt(lambda other=other: look_here(lab, other))
+        after = lab.attempt(partial(look_here, lab, other))
         if after is not None and finite(after, kind):
             return Cure(f"each of the {words} moved up by 0.1 %", measure(point, kind), measure(after, kind))
     right = confident(lab, subject, share=1.0)
@@ -203,13 +204,11 @@ def _nudged(lab: Lab, subject: Subject, point: Point, kind: Kind) -> Cure | None
     return Cure("predictions that are nearly right", measure(point, kind), measure(after, kind))
 
 
-def worst(point: Point, kind: Kind, row: int) -> Iterator[int]:
-    """An index: the first non-finite entry of the gradient in a row, else just the row."""
+def worst(point: Point, kind: Kind, row: int) -> tuple[int, ...]:
+    """An index: of the first non-finite entry of the gradient in a row, else of the row."""
     for gradient in point.gradients:
         if kind == "gradient" and gradient is not None and gradient.ndim > 1 and row < len(gradient):
             bad = np.argwhere(~np.isfinite(gradient[row]))
             if len(bad):
-                yield row
-                yield from (int(i) for i in bad[0])
-                return
-    yield row
+                return (row, *(int(i) for i in bad[0]))
+    return (row,)

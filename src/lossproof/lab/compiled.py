@@ -93,6 +93,11 @@ class CompiledObjective:
         """A loss in the user's words: the function's name, the class of an object, the string itself."""
         return name_of(loss)
 
+    @property
+    def precision(self) -> str:
+        """The dtype in which Keras adds up losses."""
+        return str(keras.config.floatx())
+
     # What is there -----------------------------------------------------------------------------------------------
 
     @cached_property
@@ -222,7 +227,8 @@ class CompiledObjective:
     def effective_weights(self, wired: Wired) -> tuple[float, ...]:
         """How far the total moves for each unit that a loss of `wired` grows by, measured on each in turn.
 
-        The result is accurate to a few units in the last place of float32, relative to the weight that Keras keeps.
+        The result is accurate to a few units in the last place of `precision`, relative to the weight that Keras keeps;
+        it is not finite where the total is not.
         """
         return tuple(self._effective_weight(wired, term) for term in wired.terms)
 
@@ -231,7 +237,7 @@ class CompiledObjective:
         # As large as the total itself: what is added then stands well above the rounding of the sum.
         amount = max(1.0, abs(wired.total)) / weight
         moved = self.evaluate(shift={term.heard: amount}).total - wired.total
-        noise = rounding("float32", abs(wired.total) + abs(moved), 64)
+        noise = rounding(self.precision, abs(wired.total) + abs(moved), 64)
         return 0.0 if abs(moved) <= noise else moved / amount
 
     def moves_total(self, wired: Wired, output: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import keras
@@ -24,14 +25,14 @@ HALVINGS = 24
 
 
 def blind(lab: Lab, subject: Subject) -> Blind | None:
-    """The proof that a subject gives its predictions no gradient, None where it gives one or its value does not move."""
+    """The proof that a subject gives its predictions no gradient; None where it does, or its value does not move."""
     leaves = [lab.number(leaf) for leaf in float_leaves(lab, subject)]
     base = lab.attempt(lambda: look(lab, subject, leaves)) if leaves else None
     if base is None or not base.dark or not np.isfinite(base.value):
         return None
     seen = [(base, leaves, "as captured")]
     for how, moved in moves(lab, subject, leaves):
-        point = lab.attempt(lambda moved=moved: look(lab, subject, moved))
+        point = lab.attempt(partial(look, lab, subject, moved))
         if point is not None and np.isfinite(point.value):
             if not point.dark:
                 return None
@@ -87,10 +88,8 @@ def _edge(
     A loss that is flat here and there and slopes in between shows its slope; one made of steps narrows down to a jump.
     """
     for _ in range(HALVINGS):
-        leaves = [
-            ((a + b) / 2.0).astype("float32").astype("float64") for a, b in zip(low[1], high[1], strict=True)
-        ]
-        point = lab.attempt(lambda leaves=leaves: look(lab, subject, leaves))
+        leaves = [((a + b) / 2.0).astype("float32").astype("float64") for a, b in zip(low[1], high[1], strict=True)]
+        point = lab.attempt(partial(look, lab, subject, leaves))
         if point is None or not np.isfinite(point.value):
             break
         if not point.dark:
@@ -106,13 +105,17 @@ def _cut_on_purpose(lab: Lab, subject: Subject, leaves: list[np.ndarray]) -> boo
     def lifted() -> Point:
         with ExitStack() as stack:
             for owner, name in lab.backend.gradient_stops():
-                stack.enter_context(replaced(owner, name, lambda _: lambda value, *args, **kwargs: value))
+                stack.enter_context(replaced(owner, name, lambda _: _unchanged))
             return look(lab, subject, leaves)
 
     point = lab.attempt(lifted)
     if point is None or point.dark:
         return False
     return any(gradient is not None and gradient.any() for gradient in _weight_gradients(lab))
+
+
+def _unchanged(value: Any, *_: Any, **__: Any) -> Any:
+    return value
 
 
 def _alone(lab: Lab, subject: Subject) -> bool:
@@ -151,6 +154,6 @@ def _weight_gradients(lab: Lab) -> tuple[np.ndarray | None, ...]:
 def _refusal(lab: Lab, subject: Subject, leaves: list[np.ndarray]) -> str | None:
     try:
         look(lab, subject, leaves, lenient=False)
-    except Exception as error:  # what it is, is the answer
+    except Exception as error:  # noqa: BLE001  what it is, is the answer
         return type(error).__name__
     return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ class Stops:
 
     kept: list[Any] = field(default_factory=list)
     recorded: bool = False
+    unheld: bool = False
+    """Whether the gradient was stopped at a value that cannot be held: there was none yet, only a tracer (`jax.vmap`)."""
     _next: int = 0
 
     @contextmanager
@@ -39,8 +42,8 @@ class Stops:
 
     def _stop(self, owner: Any, original: Callable[..., Any]) -> Callable[..., Any]:
         depth = 0
-        # Backends stop gradients in functions of their own, too; Keras's has one caller, `keras.ops.stop_gradient`.
-        everyone = getattr(owner, "__name__", "").startswith("keras.")
+        # A method like `Tensor.detach` is called by the backend itself, too, and stops nothing of the user's there.
+        everyone = isinstance(owner, types.ModuleType)
 
         def stop(value: Any, *args: Any, **kwargs: Any) -> Any:
             nonlocal depth
@@ -51,14 +54,20 @@ class Stops:
                 stopped = original(value, *args, **kwargs)
             finally:
                 depth -= 1
-            if not self.recorded:
-                self.kept.append(stopped)
-                return stopped
-            position, self._next = self._next, self._next + 1
-            kept = self.kept[position] if position < len(self.kept) else stopped
-            return kept if getattr(kept, "shape", None) == getattr(stopped, "shape", None) else stopped
+            return self._held(stopped)
 
         return stop
+
+    def _held(self, stopped: Any) -> Any:
+        if not running_backend().is_concrete(stopped):
+            self.unheld = True
+            return stopped
+        if not self.recorded:
+            self.kept.append(stopped)
+            return stopped
+        position, self._next = self._next, self._next + 1
+        kept = self.kept[position] if position < len(self.kept) else stopped
+        return kept if kept.shape == stopped.shape and kept.dtype == stopped.dtype else stopped
 
 
 @contextmanager

@@ -121,7 +121,7 @@ class Lab:
     def losses(self) -> tuple[LossSubject, ...]:
         """Each `keras.losses.Loss` that the objective calls, compiled or called by a `compute_loss`."""
         if self.capture.model is None:
-            return tuple(loose_subject(call) for call in self.run.loose_losses)
+            return (loose_subject(self.capture.loss_call),) if self.capture.loss_call is not None else ()
         compiled = keras_private.flat_losses(self.capture.model)
         subjects = []
         for heard in self.evaluation.losses:

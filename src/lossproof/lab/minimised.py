@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -16,8 +17,8 @@ from lossproof.lab.subject import LossSubject, Subject
 def minimised(lab: Lab) -> tuple[Subject, ...]:
     """The subjects that the total is made of.
 
-    Keras's own `compute_loss` adds every loss that has a weight. Code of the user's may evaluate a loss to report it, or
-    for a part that it cuts off: there each loss is set to 0 and to 1, and belongs to the total if that moves.
+    Keras's own `compute_loss` adds every loss that has a weight. Code of the user's may evaluate a loss to report it
+    only: there each loss is set to 0 and to 1, and belongs to the total if that moves.
     """
 
     def experiment() -> tuple[Subject, ...]:
@@ -33,7 +34,7 @@ def _takes_part(lab: Lab, subject: LossSubject) -> bool:
         return False
     if lab.capture.model is None or not (lab.overrides_compute_loss or lab.overrides_train_step):
         return True
-    totals = [lab.attempt(lambda value=value: _total_with(lab, subject.loss, value)) for value in (0.0, 1.0)]
+    totals = [lab.attempt(partial(_total_with, lab, subject.loss, value)) for value in (0.0, 1.0)]
     return totals[0] is not None and totals[1] is not None and totals[0] != totals[1]
 
 

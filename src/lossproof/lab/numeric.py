@@ -14,6 +14,10 @@ import numpy as np
 SHRINK = 2.0
 RUNGS = 3
 """Central differences at h, h/2 and h/4."""
+LONGEST = 0.1
+"""The longest step, in units of the point."""
+COARSER = 32.0
+"""By how much points are moved apart where the function does not tell neighbours apart."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,8 @@ class Slope:
 
     value: float
     error: float
-    """Bound from rounding, truncation and kinks; infinite where the function is not finite around the point."""
+    """Bound from rounding, truncation and kinks; infinite where the function has no slope that can be measured: it is
+    not finite around the point, or does not tell neighbouring points apart."""
 
     def contradicts(self, autodiff: float) -> bool:
         """Whether a slope by autodiff lies outside of what the error allows, with a factor of five to spare."""
@@ -34,8 +39,7 @@ def slope(function: Callable[[float], float], dtype: str, centre: float, noise: 
 
     `function(t)` is the loss at the point moved by `t` along a direction whose length is about that of the point, so
     that `t` counts in relative units. The step begins where truncation and noise of a central difference balance, and
-    is then halved; the extrapolated value with the smallest error wins. What the one-sided slopes differ by, beyond
-    what shrinks with the step, bounds the effect of a kink nearby.
+    is then halved; the extrapolated value with the smallest error wins.
 
     Args:
         function: Evaluates the loss; may return NaN where the point leaves its domain.
@@ -50,7 +54,7 @@ def slope(function: Callable[[float], float], dtype: str, centre: float, noise: 
     noise = max(noise, epsilon * abs(centre))
     step = max(epsilon, noise / max(abs(centre), 1e-30)) ** (1.0 / 3.0)
     for _ in range(3):  # leave the domain's edge alone: come closer instead
-        found = _ridders(function, centre, min(step, 0.1), noise)
+        found = _ridders(function, centre, min(step, LONGEST), noise)
         if np.isfinite(found.error):
             return found
         step /= 8.0
@@ -60,11 +64,21 @@ def slope(function: Callable[[float], float], dtype: str, centre: float, noise: 
 def noise_of(function: Callable[[float], float], dtype: str) -> float:
     """The standard deviation of a function's rounding errors, from third differences of closely spaced values.
 
-    A loss may compute in less than the dtype that it returns, so the spacing is that of float32 at least.
+    A loss may compute in less than the dtype that it returns, so the spacing is that of float32 at least. Where most
+    neighbours have the same value, they are moved apart (Moré and Wild, section 4). Infinite where the function is
+    flat, or made of stairs higher than its last place: a cast to float16, a `round`, whose derivative, nought nearly
+    everywhere, is not what autodiff is meant to give.
     """
     epsilon = max(_epsilon(dtype), float(np.finfo("float32").eps))
-    values = np.array([function(16.0 * epsilon * k) for k in range(-3, 5)])
-    return float(np.sqrt(np.mean(np.diff(values, 3) ** 2) / 20.0))
+    closest = spacing = 16.0 * epsilon
+    while 4.0 * spacing < LONGEST:
+        values = np.array([function(spacing * k) for k in range(-3, 5)])
+        if 2 * np.count_nonzero(np.diff(values)) >= values.size:
+            noise = float(np.sqrt(np.mean(np.diff(values, 3) ** 2) / 20.0))
+            last_place = epsilon * float(np.abs(values).max())
+            return noise if spacing == closest or noise <= 4.0 * last_place else np.inf
+        spacing *= COARSER
+    return np.inf
 
 
 def _epsilon(dtype: str) -> float:
@@ -72,20 +86,21 @@ def _epsilon(dtype: str) -> float:
 
 
 def _ridders(function: Callable[[float], float], centre: float, step: float, noise: float) -> Slope:
-    steps = [step / SHRINK**k for k in range(RUNGS)]
+    steps = np.array([step / SHRINK**k for k in range(RUNGS)])
     ahead = np.array([function(h) for h in steps])
     behind = np.array([function(-h) for h in steps])
     if not (np.isfinite(ahead).all() and np.isfinite(behind).all()):
         return Slope(np.nan, np.inf)
-    rounding = [4.0 * noise / h for h in steps]
-    central = [(a - b) / (2.0 * h) for a, b, h in zip(ahead, behind, steps, strict=True)]
-    kinks = [abs((a - centre) - (centre - b)) / h for a, b, h in zip(ahead, behind, steps, strict=True)]
-    # One-sided slopes of a smooth function differ by h f'': halving the step halves it. What does not shrink is a kink.
-    kink = max(0.0, 2.0 * kinks[-1] - kinks[-2]) + max(0.0, kinks[-1] - kinks[0] / SHRINK ** (RUNGS - 1)) / 2.0
+    rounding = 4.0 * noise / steps
+    central = (ahead - behind) / (2.0 * steps)
+    curvature = ((ahead - centre) - (centre - behind)) / steps**2
     best = Slope(np.nan, np.inf)
     for k in range(RUNGS - 1):
         extrapolated = central[k + 1] + (central[k + 1] - central[k]) / (SHRINK**2 - 1.0)
-        error = abs(extrapolated - central[k + 1]) + 2.0 * rounding[k + 1] + kink
+        # The curvature of a smooth function is the same at both steps. What differs comes of kinks in between, or at
+        # the point itself.
+        kink = 2.0 * steps[k + 1] * abs(curvature[k + 1] - curvature[k])
+        error = abs(central[k + 1] - central[k]) + 2.0 * rounding[k + 1] + kink
         if error < best.error:
             best = Slope(float(extrapolated), float(error))
     return best

@@ -51,7 +51,8 @@ def float_leaves(lab: Lab, subject: Subject) -> list[Tensor]:
 def with_float_leaves(lab: Lab, subject: Subject, tensors: Sequence[Tensor]) -> Subject:
     """The same subject with other prediction tensors in the places of `float_leaves`."""
     given = iter(tensors)
-    leaves = [_masked(next(given), leaf) if _is_float(lab, leaf) else leaf for leaf in keras.tree.flatten(subject.y_pred)]
+    flat = keras.tree.flatten(subject.y_pred)
+    leaves = [_masked(next(given), leaf) if _is_float(lab, leaf) else leaf for leaf in flat]
     return subject.changed(y_pred=keras.tree.pack_sequence_as(subject.y_pred, leaves))
 
 
@@ -63,17 +64,19 @@ def moves(lab: Lab, subject: Subject, leaves: list[np.ndarray]) -> Iterator[tupl
     if [target.size for target in numeric] == [leaf.size for leaf in leaves]:
         for share in (0.5, 1.0):
             pairs = zip(leaves, numeric, strict=True)
-            yield "moved onto the targets" if share == 1.0 else "moved halfway to the targets", [
-                leaf + share * (target.reshape(leaf.shape) - leaf) for leaf, target in pairs
-            ]
+            yield (
+                "moved onto the targets" if share == 1.0 else "moved halfway to the targets",
+                [leaf + share * (target.reshape(leaf.shape) - leaf) for leaf, target in pairs],
+            )
     yield "of other rows", [np.roll(leaf, 1, axis=0) for leaf in leaves]
     finite = np.concatenate([part[np.isfinite(part)].ravel().astype("float64") for part in (*leaves, *numeric)])
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     span = (high - low) or 1.0
     for beyond in (0.0, 0.0, 0.0, 1.0, 1.0, 10.0):
-        yield "drawn at random", [
-            random.uniform(low - beyond * span, high + beyond * span, size=leaf.shape) for leaf in leaves
-        ]
+        yield (
+            "drawn at random",
+            [random.uniform(low - beyond * span, high + beyond * span, size=leaf.shape) for leaf in leaves],
+        )
 
 
 def tensor_like(lab: Lab, array: np.ndarray, leaf: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Searches the user's own data for rows on which the objective, or its gradient, is not finite.
 
 Every row's targets are tried with predictions that are at hand, which costs no forward pass; a row found so is then
-confirmed with the model's own predictions for it. As much of the data as time allows is tried with those from the start.
+confirmed with the model's own predictions for it. As much of the data as time allows is tried with those at once.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -120,12 +121,14 @@ def _by_targets(lab: Lab, count: int) -> Found | None:
         return None
     deadline = time.perf_counter() + SECONDS
     step = min(count, CHUNK)
+    if lab.backend.name == "jax" and count <= CHUNK:
+        step = _size(lab)  # of this size every operation is compiled already
     bad: list[int] = []
     searched = 0
     for start in range(0, count, step):
         rows = np.arange(start, start + step)
         rows = rows if rows[-1] < count else np.arange(count - step, count)  # one size, compiled once
-        found = lab.attempt(lambda rows=rows: _suspects(lab, rows))
+        found = lab.attempt(partial(_suspects, lab, rows))
         if found is None:
             return None
         bad += [row for row in rows[found] if row >= start]
@@ -175,7 +178,7 @@ def _by_forward(lab: Lab, count: int) -> Found | None:
         for start in range(0, len(rows) - size + 1, size):
             part = np.arange(start, start + size)
             batch = Batch(*(take(data, part) for data in (pool.x, pool.y, pool.sample_weight)))
-            point = lab.attempt(lambda batch=batch: whole(lab, batch))
+            point = lab.attempt(partial(whole, lab, batch))
             if point is None:
                 return None
             searched += size
@@ -203,7 +206,8 @@ def _order(lab: Lab, count: int, size: int) -> Iterator[np.ndarray]:
     random = np.random.default_rng(0)
     shuffled = lab.capture.call == "fit" and bool(lab.capture.data.get("shuffle", True))
     order = random.permutation(count) if shuffled else np.arange(count)
-    width = sum(leaf[:1].nbytes for leaf in keras.tree.flatten(lab.capture.data.get("x")) if isinstance(leaf, np.ndarray))
+    inputs = [leaf for leaf in keras.tree.flatten(lab.capture.data.get("x")) if isinstance(leaf, np.ndarray)]
+    width = sum(leaf[:1].nbytes for leaf in inputs)
     several = size * max(1, min(MANY, POOL // max(1, width * size)))
     for start in range(0, count - size + 1, several):
         yield order[start : start + several]

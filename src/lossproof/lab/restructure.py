@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations, permutations
 from typing import Any
 
@@ -42,23 +43,52 @@ def fitting_orders(compiled: CompiledObjective) -> list[tuple[int, ...]]:
 def misused(compiled: CompiledObjective, total: float, position: int) -> bool:
     """Whether the loss of an output makes something of an array of another shape that cannot be meant.
 
-    It stretches the target, or the prediction: the total stays what it is when both are written out in their common
-    shape. Or it takes numbers for class numbers: it stays when what stands behind the decimal point is cut off.
+    It takes numbers for class numbers: the total stays what it is when what stands behind the decimal point is cut off.
+    Or it stretches the target, or the prediction; see `_stretched`.
     """
     output = compiled.outputs.items[position]
     target, prediction = as_numpy(compiled.given.leaves[position]), as_numpy(output.tensor)
+    whole = np.trunc(target) if target.dtype.kind == "f" else target
+    if not np.array_equal(target, whole) and _same_with(compiled, total, position, whole, prediction):
+        return True
     if target.ndim == prediction.ndim - 1:
         target = target[..., None]
-    try:
-        shape = np.broadcast_shapes(target.shape, prediction.shape)
-    except ValueError:
-        shape = None
-    full: list[tuple[np.ndarray, np.ndarray]] = []
-    if shape is not None:
-        full.append((np.array(np.broadcast_to(target, shape)), np.array(np.broadcast_to(prediction, shape))))
-    if target.dtype.kind == "f" and not np.array_equal(target, np.trunc(target)):
-        full.append((np.trunc(target), prediction))
-    return any(_same_with(compiled, total, position, *pair) for pair in full)
+    return target.ndim == prediction.ndim and _stretched(compiled, total, position, target, prediction)
+
+
+def _stretched(
+    compiled: CompiledObjective, total: float, position: int, target: np.ndarray, prediction: np.ndarray
+) -> bool:
+    """Whether a loss compares every slice of one array with the only slice of the other.
+
+    The total then stays what it is when the single slice is written out as often as the other array has slices, and
+    when those are reversed; and it moves with each of them. A loss that gives its slices a meaning (a mean and a
+    variance, several quantiles) fails one of these.
+    """
+    axes = [axis for axis in range(1, target.ndim) if target.shape[axis] != prediction.shape[axis]]
+    if len(axes) != 1 or 1 not in (target.shape[axes[0]], prediction.shape[axes[0]]):
+        return False
+    axis = axes[0]
+    count = max(target.shape[axis], prediction.shape[axis])
+    many_targets = target.shape[axis] == count
+
+    def slices(index: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The arrays with the slices of the longer one changed by `index`."""
+        return (index(target), prediction) if many_targets else (target, index(prediction))
+
+    def moved(i: int) -> tuple[np.ndarray, np.ndarray]:
+        one = np.arange(count).reshape([-1 if k == axis else 1 for k in range(target.ndim)]) == i
+        return slices(lambda array: array + one.astype(array.dtype))
+
+    written_out = (
+        (target, np.repeat(prediction, count, axis)) if many_targets else (np.repeat(target, count, axis), prediction)
+    )
+    same = partial(_same_with, compiled, total, position)
+    return (
+        same(*written_out)
+        and same(*slices(lambda array: np.flip(array, axis).copy()))
+        and not any(same(*moved(i)) for i in range(count))
+    )
 
 
 def _same_with(

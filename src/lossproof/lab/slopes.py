@@ -1,28 +1,26 @@
-"""Autodiff held against numeric slopes: for a loss in its predictions, for the whole objective in its weights."""
+"""Autodiff held against numeric slopes, for a loss in its predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
+from lossproof import keras_private
 from lossproof.lab.backends.base import Tensor
-from lossproof.lab.chain import chain_gradients
-from lossproof.lab.gradients import weight_gradients
+from lossproof.lab.blind import quiet
 from lossproof.lab.intent import Stops, custom_gradients
 from lossproof.lab.lab import Lab
 from lossproof.lab.numeric import Slope, noise_of, slope
 from lossproof.lab.predictions import float_leaves, with_float_leaves
-from lossproof.lab.subject import LossSubject, Subject
+from lossproof.lab.subject import Subject
 from lossproof.rules.rule import NotApplicable
 
 DIRECTIONS = 4
-AGREEMENT = 1e-3
-"""Two float32 gradients of the same thing, summed in another order, agree better than this; only where they do not is
-the (dearer) numeric slope asked. It decides nothing by itself."""
 
 
 @dataclass(frozen=True)
@@ -42,74 +40,98 @@ class Comparison:
         return self.numeric.contradicts(self.autodiff)
 
 
-def in_predictions(lab: Lab, subject: Subject) -> list[Comparison]:
+def in_predictions(lab: Lab, subject: Subject) -> Comparison | None:
     """Compare along random directions in the predictions, in float64 where the user's code allows it.
+
+    None where autodiff is not contradicted: by most of the directions that have a numeric slope, and by two at least.
 
     Raises:
         NotApplicable: The gradient is the user's own (`custom_gradient`, `no_grad`), or it cannot be had.
     """
-    leaves = float_leaves(lab, subject)
-    if not leaves:
+    if not float_leaves(lab, subject):
         raise NotApplicable("the predictions are not floating point numbers")
+    # The user's intentions are asked for only where there is something to explain: it takes longer.
+    for careful in (False, True):
+        contradiction = _contradiction(_compared(lab, subject, careful))
+        if contradiction is None:
+            return None
+    return contradiction
+
+
+def _contradiction(comparisons: list[Comparison]) -> Comparison | None:
+    measured = [one for one in comparisons if np.isfinite(one.numeric.error)]
+    wrong = [one for one in measured if one.contradicted]
+    return wrong[0] if len(wrong) > max(1, len(measured) // 2) else None
+
+
+def _compared(lab: Lab, subject: Subject, careful: bool) -> list[Comparison]:
     with lab.backend.double_precision():
-        double = _in_double(subject) if isinstance(subject, LossSubject) else None
-        found = lab.attempt(lambda: _compare(lab, double, "float64")) if double is not None else None
-        if found is not None and all(np.isfinite(one.numeric.error) for one in found):
-            comparisons: list[Comparison] = found
-            return comparisons
-    return _compare(lab, subject, keras.backend.standardize_dtype(leaves[0].dtype))
+        found = lab.attempt(lambda: _compare(lab, _widened(subject), "float64", careful))
+    if found is None:  # the user's code insists on a dtype
+        return _compare(lab, subject, "float32", careful)
+    comparisons: list[Comparison] = found
+    return comparisons
 
 
-def _compare(lab: Lab, subject: Subject, dtype: str) -> list[Comparison]:
+def _compare(lab: Lab, subject: Subject, dtype: str, careful: bool) -> list[Comparison]:
     # As plain numbers: what a backend knows of how the predictions were made plays no part here.
     points = [lab.number(leaf) for leaf in float_leaves(lab, subject)]
     tensors = [lab.backend.tensor(point, dtype=dtype) for point in points]
     stops = Stops()
+    given = [keras.backend.standardize_dtype(leaf.dtype) for leaf in float_leaves(lab, subject)]
 
     def total(*leaves: Tensor) -> Tensor:
-        at = with_float_leaves(lab, subject, leaves)
+        own = leaves if dtype == "float64" else [keras.ops.cast(one, d) for one, d in zip(leaves, given, strict=True)]
+        at = with_float_leaves(lab, subject, own)
         return keras.ops.sum(at.unreduced()) if dtype == "float64" else at.total()
 
-    with lab.backend.repeatable(), custom_gradients() as custom, stops.evaluation():
-        value, gradients = lab.backend.gradient(total, tensors)
+    def at(moved: list[Tensor]) -> float:
+        with quiet(lab), stops.evaluation() if careful else nullcontext():
+            return float(lab.number(total(*moved)))
+
+    with ExitStack() as stack:
+        custom = stack.enter_context(custom_gradients()) if careful else []
+        if careful:
+            stack.enter_context(lab.backend.interpreted())
+        centre = at(tensors)
+        with quiet(lab):
+            value, gradients = lab.backend.gradient(total, tensors)
+        if dtype == "float64" and keras.backend.standardize_dtype(value.dtype) != "float64":
+            raise TypeError("the loss computes in a dtype of its own")
+        slopes = [np.zeros(1) if gradient is None else lab.number(gradient) for gradient in gradients]
+        if not any(one.any() for one in slopes):
+            raise NotApplicable("autodiff finds no gradient at all, which is LP202's question")
+        comparisons = _along_directions(lab, at, dtype, centre, points, slopes)
     if custom:
         raise NotApplicable(f"the gradient is defined by the user: {', '.join(sorted(set(custom)))}")
-    if dtype == "float64" and keras.backend.standardize_dtype(value.dtype) != "float64":
-        raise TypeError("the loss computes in a dtype of its own")
-    centre, slopes = float(lab.number(value)), [None if g is None else lab.number(g) for g in gradients]
+    if stops.unheld:
+        raise NotApplicable("the gradient is stopped where its value cannot be held")
+    return comparisons
+
+
+def _along_directions(
+    lab: Lab,
+    function: Callable[[list[Tensor]], float],
+    dtype: str,
+    centre: float,
+    points: list[np.ndarray],
+    slopes: list[np.ndarray],
+) -> list[Comparison]:
     random = np.random.default_rng(0)
+    starts = [lab.backend.tensor(point, dtype=dtype) for point in points]
     comparisons: list[Comparison] = []
     noise: float | None = None
     for k in range(DIRECTIONS):
         directions = [_direction(random, point, relative=k % 2 == 0) for point in points]
-        along = _along(lab, total, stops, tensors, directions, dtype)
+        ways = [lab.backend.tensor(direction, dtype=dtype) for direction in directions]
+
+        def along(t: float, ways: list[Tensor] = ways) -> float:
+            return function([p + t * d for p, d in zip(starts, ways, strict=True)])
+
         noise = noise_of(along, dtype) if noise is None else noise
-        pairs = zip(slopes, directions, strict=True)
-        autodiff = sum(float(np.sum(g * d)) for g, d in pairs if g is not None)
+        autodiff = sum(float(np.sum(g * d)) for g, d in zip(slopes, directions, strict=True))
         comparisons.append(Comparison(autodiff, slope(along, dtype, centre, noise), dtype))
     return comparisons
-
-
-def _along(
-    lab: Lab,
-    total: Callable[..., Tensor],
-    stops: Stops,
-    tensors: list[Tensor],
-    directions: list[np.ndarray],
-    dtype: str,
-) -> Callable[[float], float]:
-    """The value of a subject as a function of how far its predictions are moved along a direction."""
-    narrow = dtype not in ("float32", "float64")  # too coarse to add a small step in
-    ways = [lab.backend.tensor(d, dtype="float32" if narrow else dtype) for d in directions]
-
-    def along(t: float) -> float:
-        wide = [keras.ops.cast(p, "float32") if narrow else p for p in tensors]
-        moved = [keras.ops.cast(p + t * d, dtype) if narrow else p + t * d for p, d in zip(wide, ways, strict=True)]
-        with lab.backend.repeatable(), stops.evaluation():
-            value = total(*moved)
-        return float(lab.number(value))
-
-    return along
 
 
 def _direction(random: np.random.Generator, point: np.ndarray, relative: bool) -> np.ndarray:
@@ -118,76 +140,16 @@ def _direction(random: np.random.Generator, point: np.ndarray, relative: bool) -
     return random.uniform(-1.0, 1.0, size=point.shape) * size
 
 
-def _in_double(subject: LossSubject) -> Subject:
+def _widened(subject: Subject) -> Subject:
+    """The same with every floating point number in float64."""
+
     def widen(leaf: Any) -> Any:
-        floating = "float" in keras.backend.standardize_dtype(leaf.dtype)
-        return keras.ops.cast(leaf, "float64") if floating else leaf
+        if not hasattr(leaf, "dtype") or "float" not in keras.backend.standardize_dtype(leaf.dtype):
+            return leaf
+        wide = keras.ops.cast(leaf, "float64")
+        keras_private.set_mask(wide, keras_private.mask_of(leaf))
+        return wide
 
-    return subject.changed(
-        y_true=keras.tree.map_structure(widen, subject.y_true),
-        y_pred=keras.tree.map_structure(widen, subject.y_pred),
-    )
-
-
-def in_weights(lab: Lab) -> Comparison | None:
-    """Compare the objective's gradient in the weights with the chain rule, and let numeric slopes decide.
-
-    None where both agree, or where this backend's losses cannot look through the predictions at all.
-
-    Raises:
-        NotApplicable: The gradient is the user's own, or there is nothing to compare.
-    """
-    if not lab.backend.looks_through_predictions:
-        return None
-    if lab.overrides_train_step:
-        raise NotApplicable("a train_step of the user's makes its own gradient")
-    stops = Stops()
-    with custom_gradients() as custom, stops.evaluation():
-        run = weight_gradients(lab)
-    if custom:
-        raise NotApplicable(f"the gradient is defined by the user: {', '.join(sorted(set(custom)))}")
-    chain = chain_gradients(lab)
-    zeros = [np.zeros(value.shape) for value in lab.model.start]
-    run_full = [z if g is None else g for g, z in zip(run, zeros, strict=True)]
-    chain_full = [z if g is None else g for g, z in zip(chain, zeros, strict=True)]
-    sizes = [np.linalg.norm(np.concatenate([g.ravel() for g in gs] or [[0.0]])) for gs in (run_full, chain_full)]
-    gaps = [a - b for a, b in zip(run_full, chain_full, strict=True)]
-    gap = float(np.sqrt(sum(np.sum(g**2) for g in gaps)))
-    if not np.isfinite(gap) or gap <= AGREEMENT * max(sizes):
-        return None
-    return _decide(lab, stops, run_full, chain_full, gaps)
-
-
-def _decide(
-    lab: Lab, stops: Stops, run: list[np.ndarray], chain: list[np.ndarray], gaps: list[np.ndarray]
-) -> Comparison | None:
-    """Numeric slope along the difference of both gradients, in the last weights first: no kink of a layer lies there."""
-    start = [lab.number(value) for value in lab.model.start]
-    biggest = max(float(np.linalg.norm(gap)) for gap in gaps)
-    best: Comparison | None = None
-    for i in reversed(range(len(gaps))):
-        size = float(np.linalg.norm(gaps[i]))
-        if size < 0.1 * biggest:
-            continue
-        direction = gaps[i] / size * max(1.0, float(np.sqrt(np.mean(start[i] ** 2)) * np.sqrt(gaps[i].size)))
-
-        def along(t: float, i: int = i, direction: np.ndarray = direction) -> float:
-            weights = list(lab.model.start)
-            weights[i] = lab.backend.tensor((start[i] + t * direction).astype("float32"))
-            with stops.evaluation():
-                value = lab.model.objective(lab.batch, weights)
-            return float(lab.number(value))
-
-        found = Comparison(
-            autodiff=float(np.sum(run[i] * direction)),
-            numeric=slope(along, "float32", along(0.0)),
-            dtype="float32",
-            other=float(np.sum(chain[i] * direction)),
-            gradients=(run[i], chain[i]) if run[i].ndim == 1 else None,
-        )
-        if found.contradicted:
-            return found
-        best = best or found
-        if np.isfinite(found.numeric.error):
-            return found
-    return best
+    fields = ("y_true", "y_pred", "sample_weight")
+    wide = {name: getattr(subject, name) for name in fields}
+    return subject.changed(**{name: keras.tree.map_structure(widen, data) for name, data in wide.items() if data is not None})

@@ -209,11 +209,14 @@ def _answered(cls: type, key: str, values: dict[int, Tensor], reads: list[Symbol
 
     def answer(self: Any) -> Any:
         told = original.fget(self)
-        if not is_user_file(sys._getframe(1).f_code.co_filename):
+        reader = sys._getframe(1)  # noqa: SLF001 - documented, there is no other way
+        if not is_user_file(reader.f_code.co_filename):
             return told
-        for tensor in keras.tree.flatten(told):
-            if isinstance(tensor, keras.KerasTensor) and id(tensor) not in values:
-                reads.append(_symbol(f"{self.name}.{key}", tensor, None, place_of_frame(sys._getframe(1))))
+        reads.extend(
+            _symbol(f"{self.name}.{key}", tensor, None, place_of_frame(reader))
+            for tensor in keras.tree.flatten(told)
+            if isinstance(tensor, keras.KerasTensor) and id(tensor) not in values
+        )
         return keras.tree.map_structure(lambda tensor: values.get(id(tensor), tensor), told)
 
     setattr(cls, key, property(functools.wraps(original.fget)(answer)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import ExitStack, suppress
+from functools import partial
 
 import keras
 import numpy as np
@@ -28,7 +29,7 @@ def blind_to_weights(lab: Lab) -> Blind | None:
     random = np.random.default_rng(0)
     for _ in range(2 * FEWEST):
         moved = [start + random.normal(size=start.shape) * (np.std(start) or 0.1) for start in _start(lab)]
-        point = lab.attempt(lambda moved=moved: look_at_weights(lab, moved))
+        point = lab.attempt(partial(look_at_weights, lab, moved))
         if point is not None and np.isfinite(point.value):
             if not point.dark:
                 return None

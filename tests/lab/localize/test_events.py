@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+from lossproof.lab.localize.queries import first_broadcast
 from lossproof.lab.localize.recorder import Recorder
 
 
@@ -69,6 +70,14 @@ def test_operands_of_calls_are_receiver_arguments_and_keywords(record):
     call = trace.events[-1]
     assert [o.expression for o in call.operands] == ["x", "k", "0", "True"]
     np.testing.assert_array_equal(call.value, [[2, 2, 2]])
+
+
+def test_the_operand_of_a_comprehension_is_what_it_goes_through(record):
+    trace = record(
+        "def f(x, y):\n    return sum(k * j for k in x for j in y) + len([k for k in x if y])\n", [1, 2], [3]
+    )
+    calls = [[o.expression for o in e.operands] for e in trace.events if e.kind in ("call", "comprehension")]
+    assert calls == [["x"], ["x"], ["[k for k in x if y]"]]
 
 
 def test_modules_classes_functions_and_iterators_are_no_values(record):
@@ -214,6 +223,7 @@ def test_a_dict_is_kept_as_it_was(record):
 def test_a_list_that_holds_itself(record):
     trace = record("def f(x):\n    x.append(x)\n    return len(x)\n", [1])
     assert trace.result == 2
+    assert first_broadcast(trace, 2) is None
 
 
 def test_values_are_the_objects_themselves(record):

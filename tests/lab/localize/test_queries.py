@@ -137,6 +137,14 @@ def test_events_are_matched_by_place_and_order(record):
     assert [axes.of(e) for e in rows] == [(0, (0, 0))] * 4
 
 
+def test_rounds_of_a_loop_are_matched_in_order(record):
+    source = "def f(t):\n    for k in range(1, len(t)):\n        t[:k] * 2\n"
+    trace = record(source, np.ones(4))
+    axes = compare_batches(trace, record(source, np.ones(3)))
+    assert [axes.of(e) for e in trace.events if e.kind == "binop"] == [(0, (0, 0))] * 3
+    assert [e.value.shape for e in axes.unmatched if e.kind == "binop"] == [(3,)]
+
+
 def test_where_a_nan_is_born(record):
     source = "def f(t, p):\n    q = p - t\n    r = np.log(q)\n    s = r * 2\n    return np.mean(s)\n"
     with np.errstate(all="ignore"):

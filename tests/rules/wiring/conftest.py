@@ -15,24 +15,24 @@ from lossproof.capture.watch import Watch
 from lossproof.findings.finding import Finding
 from lossproof.pipeline import judge
 
-ROWS = 48
+ROWS = 32
 
 
 @pytest.fixture
 def x() -> np.ndarray:
-    """Inputs, shape (48, 3)."""
+    """Inputs, shape (32, 3)."""
     return np.random.default_rng(1).normal(size=(ROWS, 3)).astype("float32")
 
 
 @pytest.fixture
 def age(x: np.ndarray) -> np.ndarray:
-    """Shape (48, 1), around 0."""
+    """Shape (32, 1), around 0."""
     return x[:, :1].copy()
 
 
 @pytest.fixture
 def price(x: np.ndarray) -> np.ndarray:
-    """Shape (48, 1), around 10."""
+    """Shape (32, 1), around 10."""
     return 10.0 + x[:, 1:2]
 
 

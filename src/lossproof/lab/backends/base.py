@@ -45,6 +45,9 @@ class Backend(Protocol):
     def stages(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
         """`function` as it runs in a mode: untouched, traced once into a graph, or traced and compiled by XLA."""
 
+    def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
+        """`function`, which looks on and returns nothing, such that tracing and its code conversion pass it by."""
+
     def connected(self, value: Tensor, sources: Sequence[Tensor]) -> bool | None:
         """Whether autodiff still connects `value` to one of `sources`; None where this backend cannot tell."""
 
@@ -55,7 +58,14 @@ class Backend(Protocol):
         """Inside, float64 is available (JAX has it switched off by default)."""
 
     def gradient_stops(self) -> Sequence[tuple[Any, str]]:
-        """The functions, as (owner, attribute), by which a user cuts the gradient on purpose."""
+        """The functions, as (owner, attribute), through which every way to cut the gradient on purpose passes.
+
+        Those of a module are called with one tensor and have no other purpose. Those of a class serve the backend as
+        well.
+        """
+
+    def interpreted(self) -> AbstractContextManager[None]:
+        """Inside, functions that the user compiled (`tf.function`, `jax.jit`) run as plain Python, each time."""
 
     def differentiation(
         self, note: Callable[[Tensor], None]

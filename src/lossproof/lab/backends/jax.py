@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lossproof.capture.userfiles import is_user_function
+from lossproof import keras_private
+from lossproof.capture.userfiles import holds_user_function
 from lossproof.lab.backends.base import Mode, Tensor
 from lossproof.lab.backends.host import host_generators
 from lossproof.lab.replace import replaced
@@ -48,6 +49,9 @@ class JaxBackend:
     def stages(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
         return function if mode == "eager" else jax.jit(function)
 
+    def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
+        return function
+
     def connected(self, value: Tensor, sources: Sequence[Tensor]) -> bool | None:
         return None
 
@@ -62,9 +66,15 @@ class JaxBackend:
         return context
 
     def gradient_stops(self) -> Sequence[tuple[Any, str]]:
-        from keras.src.backend.jax import core  # where keras.ops.stop_gradient arrives
+        from jax._src.lax import lax
 
-        return [(jax.lax, "stop_gradient"), (core, "stop_gradient")]
+        if hasattr(lax, "_stop_gradient"):  # JAX 0.10: where `jax.lax.stop_gradient` arrives under any name
+            return [(lax, "_stop_gradient")]
+        return [(jax.lax, "stop_gradient"), (keras_private.backend_core(), "stop_gradient")]
+
+    def interpreted(self) -> AbstractContextManager[None]:
+        context: AbstractContextManager[None] = jax.disable_jit()
+        return context
 
     def forward_mode(
         self, function: Callable[..., Any], inputs: Sequence[Tensor], directions: Sequence[Tensor]
@@ -124,7 +134,7 @@ class JaxBackend:
     def custom_gradients(self, note: Callable[[str], None]) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
         def make(original: Any) -> Any:
             def call(decorated: Any, *args: Any, **kwargs: Any) -> Any:
-                if is_user_function(decorated.fun):
+                if holds_user_function(decorated.fun):
                     note(getattr(decorated.fun, "__name__", "a function"))
                 return original(decorated, *args, **kwargs)
 

@@ -5,14 +5,22 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from lossproof.capture.userfiles import is_user_function
+from lossproof.capture.userfiles import holds_user_function
 from lossproof.lab.backends.base import Mode, Tensor
 from lossproof.lab.backends.host import host_generators
+
+
+@cache
+def _seeded_state(algorithm: int) -> np.ndarray:
+    """The state of a generator with seed 0; TensorFlow takes milliseconds to make one."""
+    state: np.ndarray = tf.random.Generator.from_seed(0, alg=algorithm).state.numpy()
+    return state
 
 
 class TensorFlowBackend:
@@ -51,6 +59,10 @@ class TensorFlowBackend:
         compiled: Callable[..., Any] = tf.function(function, jit_compile=mode == "jit", autograph=False)
         return compiled
 
+    def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
+        passed_by: Callable[..., None] = tf.autograph.experimental.do_not_convert(function)
+        return passed_by
+
     def connected(self, value: Tensor, sources: Sequence[Tensor]) -> bool | None:
         return None
 
@@ -71,7 +83,7 @@ class TensorFlowBackend:
         kept = generator.state.numpy()
         with host_generators():
             tf.random.set_seed(0)
-            generator.reset_from_seed(0)
+            generator.state.assign(_seeded_state(generator.algorithm))
             try:
                 yield
             finally:
@@ -84,9 +96,18 @@ class TensorFlowBackend:
         return nullcontext()
 
     def gradient_stops(self) -> Sequence[tuple[Any, str]]:
-        from keras.src.backend.tensorflow import core  # where keras.ops.stop_gradient arrives
+        from tensorflow.python.ops import gen_array_ops  # where `tf.stop_gradient` arrives under any name
 
-        return [(tf, "stop_gradient"), (core, "stop_gradient")]
+        return [(gen_array_ops, "stop_gradient")]
+
+    @contextmanager
+    def interpreted(self) -> Iterator[None]:
+        before = tf.config.functions_run_eagerly()
+        tf.config.run_functions_eagerly(True)
+        try:
+            yield
+        finally:
+            tf.config.run_functions_eagerly(before)
 
     def forward_mode(
         self, function: Callable[..., Any], inputs: Sequence[Tensor], directions: Sequence[Tensor]
@@ -117,7 +138,7 @@ class TensorFlowBackend:
 
         def make(original: Any) -> Any:
             def decorated(function: Any, *args: Any, **kwargs: Any) -> Any:
-                if is_user_function(function):
+                if holds_user_function(function):
                     note(function.__name__)
                 return original(function, *args, **kwargs)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lossproof import keras_private
 from lossproof.capture.userfiles import is_user_file, is_user_function
 from lossproof.lab.backends.base import Mode, Tensor
 from lossproof.lab.backends.host import host_generators
@@ -56,6 +57,9 @@ class TorchBackend:
         # Keras leaves torch eager unless `jit_compile=True`; what torch.compile does is not what most scripts run.
         return function
 
+    def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
+        return function
+
     def connected(self, value: Tensor, sources: Sequence[Tensor]) -> bool | None:
         return bool(getattr(value, "requires_grad", False))
 
@@ -73,9 +77,11 @@ class TorchBackend:
         return nullcontext()
 
     def gradient_stops(self) -> Sequence[tuple[Any, str]]:
-        from keras.src.backend.torch import core  # where keras.ops.stop_gradient arrives
+        core = keras_private.backend_core()  # where keras.ops.stop_gradient arrives
+        return [(torch.Tensor, "detach"), (torch, "detach"), (core, "stop_gradient")]
 
-        return [(torch.Tensor, "detach"), (core, "stop_gradient")]
+    def interpreted(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def forward_mode(
         self, function: Callable[..., Any], inputs: Sequence[Tensor], directions: Sequence[Tensor]
@@ -122,17 +128,36 @@ class TorchBackend:
 
             return classmethod(apply)
 
-        def make_enter(original: Any) -> Any:
-            def enter(guard: Any) -> Any:
-                caller = sys._getframe(1)
-                if is_user_file(caller.f_code.co_filename):
+        def make_guard(original: Any) -> Any:
+            def enter(guard: Any, *args: Any) -> Any:
+                if (not args or not args[0]) and _used_by_user(sys._getframe(1)):
                     note(type(guard).__name__)
-                return original(guard)
+                return original(guard, *args)
 
             return enter
 
+        def make_method(original: Any) -> Any:
+            def method(tensor: Any, *args: Any, **kwargs: Any) -> Any:
+                if is_user_file(sys._getframe(1).f_code.co_filename):
+                    note(original.__name__)
+                return original(tensor, *args, **kwargs)
+
+            return method
+
+        def make_data(original: Any) -> Any:
+            return property(make_method(original.__get__), original.__set__)
+
         return [
             (torch.autograd.Function, "apply", make_apply),
-            (torch.no_grad, "__enter__", make_enter),
-            (torch.inference_mode, "__enter__", make_enter),
+            (torch.no_grad, "__enter__", make_guard),
+            (torch.inference_mode, "__enter__", make_guard),
+            (torch.set_grad_enabled, "__init__", make_guard),
+            (torch.Tensor, "detach_", make_method),
+            (torch.Tensor, "register_hook", make_method),
+            (torch.Tensor, "data", make_data),
         ]
+
+
+def _used_by_user(frame: Any) -> bool:
+    """Whether a guard is entered by the user's code, or around a function of the user's that it decorates."""
+    return is_user_file(frame.f_code.co_filename) or is_user_function(frame.f_locals.get("func"))

@@ -150,7 +150,7 @@ class Expressions(ast.NodeTransformer):
         for field in ("key", "value", "elt"):
             if hasattr(node, field):
                 setattr(node, field, self.visit(getattr(node, field)))
-        return () if isinstance(node, ast.GeneratorExp) else offered
+        return offered
 
     def _operands(self, node: ast.expr, test: bool) -> Parts:
         if isinstance(node, ast.IfExp):

@@ -115,12 +115,7 @@ def labels_for(event: Event) -> tuple[Label, ...]:
     labels = []
     for operand in event.operands:
         text = shape_text(operand.value)
-        if (
-            text is not None
-            and operand.line == place.line
-            and operand.column is not None
-            and operand.end_column is not None
-        ):
+        if text is not None and operand.line == place.line:
             labels.append(Label(operand.column, operand.end_column, text))
     text = shape_text(event.value)
     if text is not None and place.column is not None and place.end_column is not None:

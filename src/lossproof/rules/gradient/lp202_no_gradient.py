@@ -46,7 +46,7 @@ instead of its sign, written in `keras.ops`. Keep the score itself as a metric.
         "https://github.com/rstudio/keras3/issues/515",
         "https://github.com/keras-team/keras/issues/16998",
     )
-    guilty = '''
+    guilty = """
 import keras
 import numpy as np
 from keras import layers, ops
@@ -64,8 +64,8 @@ def error_rate(y_true, y_pred):
 model = keras.Sequential([keras.Input((4,)), layers.Dense(1, activation="sigmoid")])
 model.compile(optimizer="adam", loss=error_rate)
 model.fit(x, y, verbose=0)
-'''
-    innocent = '''
+"""
+    innocent = """
 import keras
 import numpy as np
 from keras import layers, ops
@@ -88,7 +88,7 @@ def expected_error(y_true, y_pred):
 model = keras.Sequential([keras.Input((4,)), layers.Dense(1, activation="sigmoid")])
 model.compile(optimizer="adam", loss=expected_error, metrics=[error_rate])
 model.fit(x, y, verbose=0)
-'''
+"""
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         if lab.capture.call in ("evaluate", "test_on_batch"):
@@ -96,18 +96,17 @@ model.fit(x, y, verbose=0)
         if lab.capture.model is not None and not lab.model.trainable:
             raise NotApplicable("the model has no trainable weights")
         found = False
-        own = (lab.objective, lab.step)
+        own = [one for one in (lab.objective, lab.step) if one is not None]
         for subject in lab.minimised():
             if not any(subject is one for one in own):
                 blind = lab.blind(subject)
                 if blind is not None:
                     found = True
                     yield self._finding(lab, subject, blind)
-        for subject in own:
-            if subject is not None and not found:
-                blind = lab.blind(subject) or lab.blind_to_weights()
-                if blind is not None:
-                    yield self._finding(lab, subject, blind)
+        for whole in own:
+            blind = None if found else lab.blind(whole) or lab.blind_to_weights()
+            if blind is not None:
+                yield self._finding(lab, whole, blind)
 
     def _finding(self, lab: Lab, subject: Subject, blind: Blind) -> Finding:
         event = lab.vanishing(subject)
@@ -155,8 +154,8 @@ model.fit(x, y, verbose=0)
 
     def _sentences(self, lab: Lab, subject: Subject, blind: Blind, expression: str | None) -> Iterator[str]:
         yield (
-            f"With {blind.subject} {blind.moved}, {subject.name} goes from {blind.before:.4g} to {blind.after:.4g}, but "
-            f"autodiff gives no gradient at any of {blind.points} points."
+            f"With {blind.subject} {blind.moved}, {subject.name} goes from {blind.before:.4g} to {blind.after:.4g}, "
+            f"but autodiff gives no gradient at any of {blind.points} points."
         )
         if blind.step is not None:
             width, jump = blind.step

@@ -34,9 +34,9 @@ The loss falls as it should, and turns NaN one step later. Clipping the gradient
 many of them as time allows with the model's own predictions. It is NaN or infinite with the rows named, and finite
 without them. That is an error.
 
-A warning is what training leads to: predictions that are right and as sure as the output can be (a sigmoid or softmax is
-exactly 1 in float32 from a logit of 17 on), or a NaN that only another mode of execution shows: TensorFlow's own kernels
-give 0 for `0 * inf` in the derivative of a square root, XLA on an accelerator gives NaN.
+A warning is what training leads to: predictions that are right and as sure as the output can be (a sigmoid or softmax
+is exactly 1 in float32 from a logit of 17 on), or a NaN that only another mode of execution shows: TensorFlow's own
+kernel gives 0 for `0 * inf` in the derivative of a square root, XLA on an accelerator gives NaN.
 
 **What to do.** Keep the operand away from the singular point: `ops.sqrt(x + 1e-7)`, `ops.maximum(w, 1e-7) ** gamma`;
 with a mask, replace the *operand* where it is not valid, `ops.sqrt(ops.where(valid, x, 1.0))`, before the result.
@@ -46,7 +46,7 @@ with a mask, replace the *operand* where it is not valid, `ops.sqrt(ops.where(va
         "tensorflow/core/kernels/cwise_ops.h, sqrt_grad: 0 where the incoming gradient is 0",
         "https://docs.jax.dev/en/latest/faq.html#gradients-contain-nan-where-using-where",
     )
-    guilty = '''
+    guilty = """
 import keras
 import numpy as np
 from keras import layers, ops
@@ -65,8 +65,8 @@ def focal(y_true, y_pred):
 model = keras.Sequential([keras.Input((4,)), layers.Dense(2, activation="sigmoid")])
 model.compile(optimizer="adam", loss=focal)
 model.fit(x, y, verbose=0)
-'''
-    innocent = '''
+"""
+    innocent = """
 import keras
 import numpy as np
 from keras import layers, ops
@@ -85,7 +85,7 @@ def focal(y_true, y_pred):
 model = keras.Sequential([keras.Input((4,)), layers.Dense(2, activation="sigmoid")])
 model.compile(optimizer="adam", loss=focal)
 model.fit(x, y, verbose=0)
-'''
+"""
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         if lab.capture.call in ("evaluate", "test_on_batch"):
@@ -99,7 +99,7 @@ model.fit(x, y, verbose=0)
             code=self.code,
             name=self.name,
             severity=trouble.severity,
-            title=f"the loss is finite and its gradient is not, {telling.where_met(lab, trouble)}",
+            title=f"the loss is finite and its gradient is not, {telling.where_met(trouble)}",
             where=telling.place(lab, trouble),
             measured=telling.measured(trouble),
             explanation=" ".join(self._sentences(lab, trouble)),
@@ -123,8 +123,8 @@ model.fit(x, y, verbose=0)
         at = f" ({numbers})" if numbers else ""
         if trouble.reach == "confident":
             yield (
-                f"The output saturates, so training drives its predictions onto their targets exactly{at}; the value of "
-                f"{name} is finite there, its derivative is not."
+                f"The output saturates, so training drives its predictions onto their targets exactly{at}; the value "
+                f"of {name} is finite there, its derivative is not."
             )
         elif trouble.affected == trouble.batch:
             yield f"The value of {name} is finite on the batch{at}, its derivative is not."
@@ -133,7 +133,7 @@ model.fit(x, y, verbose=0)
         if trouble.event is not None and trouble.event.operands:
             yield f"It is born in `{trouble.event.place.expression}`."
         elif trouble.subject is None:
-            yield "The losses are sound on what they receive: it is born in the layers of the model or in its penalties."
+            yield "The losses are sound on what they receive: it is born in the model's layers or penalties."
         if trouble.modes:
             yield f"It shows under {trouble.modes}."
         logged = telling.reported(lab.capture.logs)

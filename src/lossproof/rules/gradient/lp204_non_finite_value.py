@@ -28,8 +28,8 @@ step, in every weight. It often takes a rare row: a window without a valid value
 of 0 under a logarithm, a norm of 0 in a denominator. Nothing raises; the bar says `loss: nan`.
 
 **Proof.** The loss is evaluated on the captured batch, on the targets of all rows that were passed as arrays (and on as
-many of them as time allows with the model's own predictions), or on a few more batches of an iterable. A row found so is
-put among others in a batch: the objective is NaN with it and finite without it. That is an error.
+many of them as time allows with the model's own predictions), or on a few more batches of an iterable. A row found so
+is put among others in a batch: the objective is NaN with it and finite without it. That is an error.
 
 A warning is what training leads to. If the output saturates (a sigmoid or softmax is exactly 0 or 1 in float32 once its
 logits are large, a relu is exactly 0), predictions that are right and sure are tried on half of the targets: a
@@ -43,7 +43,7 @@ In float32 `1 - 1e-8` is 1, so an epsilon must not be smaller than 1e-7.
         "keras/src/backend/common/backend_utils.py and keras/src/losses/losses.py: built-in losses clip by epsilon()",
         "https://whosebug.com/question/4068767/Custom-Keras-loss-function-that-conditionally-creates-a-zero-gradient",
     )
-    guilty = '''
+    guilty = """
 import keras
 import numpy as np
 from keras import layers, ops
@@ -63,8 +63,8 @@ def masked_error(y_true, y_pred):
 model = keras.Sequential([keras.Input((4,)), layers.Dense(5)])
 model.compile(optimizer="adam", loss=masked_error)
 model.fit(x, y, verbose=0)
-'''
-    innocent = '''
+"""
+    innocent = """
 import keras
 import numpy as np
 from keras import layers, ops
@@ -85,7 +85,7 @@ def masked_error(y_true, y_pred):
 model = keras.Sequential([keras.Input((4,)), layers.Dense(5)])
 model.compile(optimizer="adam", loss=masked_error)
 model.fit(x, y, verbose=0)
-'''
+"""
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         for trouble in lab.troubles():
@@ -98,7 +98,7 @@ model.fit(x, y, verbose=0)
             code=self.code,
             name=self.name,
             severity=trouble.severity,
-            title=f"the loss is {what} {telling.where_met(lab, trouble)}",
+            title=f"the loss is {what} {telling.where_met(trouble)}",
             where=telling.place(lab, trouble),
             measured=telling.measured(trouble),
             explanation=" ".join(self._sentences(lab, trouble, what)),
@@ -134,7 +134,7 @@ model.fit(x, y, verbose=0)
         logged = telling.reported(lab.capture.logs)
         if logged:
             yield f"The run reported it: {', '.join(logged)}."
-        yield "One such sample makes the loss of its batch, each gradient and then each weight not finite. Nothing raises."
+        yield "One such sample spoils the loss of its batch and, by the gradient, every weight. Nothing raises."
 
     def _fix(self, trouble: Trouble) -> str:
         if trouble.event is not None and trouble.event.kind == "name":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 SHOWN = 5
 
 
-def where_met(lab: Lab, trouble: Trouble) -> str:
+def where_met(trouble: Trouble) -> str:
     """On which inputs, for a title."""
     if trouble.reach == "confident":
         return "where a prediction is right and as sure as it can be"
@@ -37,7 +38,8 @@ def numbers(trouble: Trouble) -> str:
     told = []
     for name, values in trouble.examples:
         listed = ", ".join(f"{value:.4g}" for value in values)
-        told.append(f"{name} {listed}" if len(values) == 1 else f"{name} [{listed}{', ...' if len(values) > 3 else ''}]")
+        more = ", ..." if len(values) > 3 else ""
+        told.append(f"{name} {listed}" if len(values) == 1 else f"{name} [{listed}{more}]")
     return ", ".join(told)
 
 
@@ -82,7 +84,4 @@ def place(lab: Lab, trouble: Trouble) -> Place | None:
 
 def reported(logs: Sequence[dict[str, float]]) -> list[str]:
     """The logs of the run itself that were not finite."""
-    return sorted({key for one in logs for key, value in one.items() if value != value or value in (_INF, -_INF)})
-
-
-_INF = float("inf")
+    return sorted({key for one in logs for key, value in one.items() if not math.isfinite(value)})

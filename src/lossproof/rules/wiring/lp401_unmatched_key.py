@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lossproof.findings.finding import Counterfactual, Finding, Fix, Place, Row, Severity
 from lossproof.lab.failure import in_words
 from lossproof.lab.noise import differs
@@ -32,11 +34,11 @@ class UnmatchedKey(Rule):
         "(loss, loss_weights, metrics, targets)"
     )
     explanation = """
-Dicts given to `compile` and `fit` name outputs: the keys of a dict of outputs, else the names of the output layers. A key
-that names none mostly raises, but not in words that help: where the targets have a wrong key, Keras packs the *keys* in
-the place of the arrays and fails to convert a string to a float. And `loss_weights` are matched by position, over sorted
-keys, without a look at the names: a wrong key then gives the weight of one output to another, and nothing raises. So do
-lists of losses or weights given to a dict of outputs, which is sorted first.
+Dicts given to `compile` and `fit` name outputs: the keys of a dict of outputs, else the names of the output layers. A
+key that names none mostly raises, but not in words that help: where the targets have a wrong key, Keras packs the *keys*
+in the place of the arrays and fails to convert a string to a float. And `loss_weights` are matched by position, over
+sorted keys, without a look at the names: a wrong key then gives the weight of one output to another, and nothing raises.
+So do lists of losses or weights given to a dict of outputs, which is sorted first.
 
 **Proof.** Where the script failed, the objective is evaluated again with the key renamed: it has a value. Where it did
 not, one is added to each loss and the total must grow by the weight that its own key says; it grows by another's.
@@ -114,7 +116,12 @@ model.fit(x, [age, sex], verbose=0)
         names = [one.name for one in outputs.as_declared]
         where = _place(lab, repair.argument)
         renamed = {key: one.name for key, one in repair.unknown.items() if one.name is not None}
-        if repair.by_position:
+        if repair.by_position and outputs.form == "one":
+            title = f"{word} is a dict, but the model has a single output without a name"
+            explanation = f"The key says nothing to Keras, which fails with {error}."
+            change = f"{word} without the dict"
+            fix = f"Pass {word} itself, not a dict."
+        elif repair.by_position:
             title = f"{word} is a dict, but the outputs are a list{'' if any(names) else ' without names'}"
             explanation = f"Keras looks for each output's entry by its position, and fails with {error}."
             change = f"{word} as a list in the order of the outputs"
@@ -124,11 +131,9 @@ model.fit(x, [age, sex], verbose=0)
             )
         else:
             title = _mismatch(word, repair.unknown, names)
-            explanation = (
-                f"{_outputs_in_words(outputs)} {_how(repair.argument, outputs)} and fails with {error}, which names "
-                "neither the key nor the output." if repair.argument == "y" else
-                f"{_outputs_in_words(outputs)} Keras fails with {error}."
-            )
+            as_array = repair.argument == "y" and len(compiled.given.leaves) == len(outputs.items)
+            how = "Keras takes the key itself for the array, and" if as_array else "Keras"
+            explanation = f"{_outputs_in_words(outputs)} {how} fails with {error}."
             change = _change(repair.unknown)
             fix = _advice(repair, names)
         return Finding(
@@ -158,6 +163,8 @@ model.fit(x, [age, sex], verbose=0)
         per_output = {term.output: term for term in wired.terms if term.output is not None}
         if len(outputs.items) < 2 or len(per_output) != len(wired.terms) or not wired.terms:
             return
+        if lab.overrides_compute_loss or lab.overrides_train_step:
+            return  # the weights are what the user's own step makes of them
         lists = compiled.sorted_lists()
         if lists:
             yield from self._sorted(lab, compiled, wired, lists)
@@ -168,13 +175,15 @@ model.fit(x, [age, sex], verbose=0)
         """`loss_weights` of which a key says another output than the one that it acts on."""
         outputs, weights = compiled.outputs, compiled.arguments.loss_weights
         acting = compiled.effective_weights(wired)
+        if not np.all(np.isfinite(acting)):
+            return
         said = compiled.weights_said()
         wrong = [
             (term.output, said[term.output], effect)
             for term, effect in zip(wired.terms, acting, strict=True)
             if term.output is not None
             and said.get(term.output) is not None
-            and differs(effect, said[term.output], "float32", 64, scale=4 * max(map(abs, acting)))
+            and differs(effect, said[term.output], compiled.precision, 64, scale=4 * max(map(abs, acting)))
         ]
         if not wrong:
             return
@@ -189,7 +198,9 @@ model.fit(x, [age, sex], verbose=0)
         unknown = [key for key in weights if key not in names]
         i, want, effect = wrong[0]
         where = _place(lab, "loss_weights")
-        unmatched = f" {_mismatch('loss_weights', compiled.unknown_keys(weights), names).capitalize()}." if unknown else ""
+        unmatched = ""
+        if unknown:
+            unmatched = f" The {_mismatch('loss_weights', compiled.unknown_keys(weights), names)}".rstrip("?") + "."
         yield Finding(
             code=self.code,
             name=self.name,
@@ -197,9 +208,9 @@ model.fit(x, [age, sex], verbose=0)
             title=f"the weight of output {outputs.names[i]!r} is not {want:g} but {effect:.4g}",
             where=where,
             explanation=(
-                f"Adding 1 to the loss of {outputs.names[i]!r} moves the total by {effect:.4g}. Keras sorts the keys of "
-                f"loss_weights and gives the values to the losses by position; the names are not compared.{unmatched} "
-                "Nothing raises."
+                f"Adding 1 to the loss of {outputs.names[i]!r} moves the total by {effect:.4g}. Keras sorts the keys "
+                "of loss_weights and gives the values to the losses by position; the names are not compared."
+                f"{unmatched} Nothing raises."
             ),
             evidence={
                 "loss_weights": {str(key): float(value) for key, value in weights.items()},
@@ -250,11 +261,14 @@ model.fit(x, [age, sex], verbose=0)
             title=f"{words}: the list is matched with the outputs in another order",
             where=where,
             explanation=(
-                f"The outputs are a dict, declared in the order {declared}. Keras sorts its keys, and gives the entries "
-                f"of the list to {taken}, in this order. Nothing raises."
+                f"The outputs are a dict, declared in the order {declared}. Keras sorts its keys, and gives the "
+                f"entries of the list to {taken}, in this order. Nothing raises."
             ),
-            evidence={"arguments": list(lists), "declared": [one.name for one in outputs.as_declared],
-                      "matched": list(outputs.names)},
+            evidence={
+                "arguments": list(lists),
+                "declared": [one.name for one in outputs.as_declared],
+                "matched": list(outputs.names),
+            },
             counterfactual=Counterfactual(
                 change="the entries given to the outputs in the order of their declaration",
                 before=wired.total,
@@ -270,6 +284,7 @@ model.fit(x, [age, sex], verbose=0)
 
 
 def _parts(wired: Wired) -> dict[int, float]:
+    """What each output adds to the total."""
     return {
         term.output: term.value * (1.0 if term.weight is None else term.weight)
         for term in wired.terms
@@ -295,10 +310,6 @@ def _outputs_in_words(outputs: Outputs) -> str:
         hint = f" (not the names of the layers: {', '.join(map(repr, layers))})" if layers else ""
         return f"The outputs are named by the keys of the dict that the model returns, {names}{hint}."
     return f"The outputs are named after the layers that make them: {names}."
-
-
-def _how(argument: str, outputs: Outputs) -> str:
-    return "Keras takes the key itself for the array" if argument == "y" else "Keras"
 
 
 def _change(unknown: Mapping[str, Meant]) -> str:

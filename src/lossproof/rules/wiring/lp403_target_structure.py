@@ -24,9 +24,9 @@ class TargetStructure(Rule):
     severity = "error"
     summary = "gets targets in another number, order or structure than its outputs"
     explanation = """
-Keras flattens the outputs and the targets and matches them by position. A dict is flattened in the *sorted* order of its
-keys, not in the order in which it was written: a list of targets for `{"price": ..., "age": ...}` gives its first array
-to `age`. Where the shapes agree nothing raises, and each output learns what the other should have learnt. Targets in
+Keras flattens the outputs and the targets and matches them by position. A dict is flattened in the *sorted* order of
+its keys, not in the order in which it was written: a list of targets for `{"price": ..., "age": ...}` gives its first
+array to `age`. Where the shapes agree nothing raises, and each output learns what the other should have learnt. Targets in
 another number or nesting than the outputs raise an error that names neither.
 
 **Proof.** What each output's loss received is compared with the arrays that were passed. The same arrays are then given
@@ -115,7 +115,7 @@ model.fit(x, [rain, wind], verbose=0)  # declared in the order of the alphabet
         values_after = _by_output(after)
         values = _by_output(wired) if wired is not None else {}
         terms = wired.terms if wired is not None else ()
-        received = {term.output: term.target for term in terms if None not in (term.output, term.target)}
+        received = {t.output: t.target for t in terms if t.output is not None and t.target is not None}
         if wired is not None:
             wrong = [i for i, target in received.items() if target != order[i]]
             if not wrong or not any(differs(values[i], values_after[i]) for i in wrong if i in values_after):
@@ -126,7 +126,7 @@ model.fit(x, [rain, wind], verbose=0)  # declared in the order of the alphabet
         keys = outputs.form == "dict"
         first = wrong[0]
         got = {i: received.get(i, i) for i in range(len(names))}
-        ranks = {i: f"array {got[i] + 1}" for i in got}
+        means = [compiled.target_mean(i) for i in range(len(names))]
         yield Finding(
             code=self.code,
             name=self.name,
@@ -135,8 +135,8 @@ model.fit(x, [rain, wind], verbose=0)  # declared in the order of the alphabet
             where=lab.capture.where,
             explanation=(
                 f"The targets are a list, the outputs {'a dict: Keras sorts its keys and' if keys else 'too: Keras'} "
-                f"matches them by position. {names[first]} receives {ranks[first]}, and array {order[first] + 1} was "
-                f"{why}. {_consequence(lab, wired)}"
+                f"matches them by position. {names[first]} receives array {got[first] + 1}, and array "
+                f"{order[first] + 1} was {why}. {_consequence(lab, wired)}"
             ),
             evidence={
                 "outputs": list(outputs.names),
@@ -157,7 +157,7 @@ model.fit(x, [rain, wind], verbose=0)  # declared in the order of the alphabet
                     if i in values_after
                     for row in (
                         Row(f"loss of {names[i]}", values.get(i), values_after[i]),
-                        Row(f"mean target of {names[i]}", *map(compiled.target_mean, (got[i], order[i]))),
+                        Row(f"mean target of {names[i]}", means[got[i]], means[order[i]]),
                     )
                 ),
             ),
@@ -212,7 +212,7 @@ model.fit(x, [rain, wind], verbose=0)  # declared in the order of the alphabet
 
 def _consequence(lab: Lab, wired: Wired | None) -> str:
     if wired is None:
-        return f"The shapes do not match, and Keras fails with {in_words(lab.capture.error)}."
+        return f"It does not fit, and Keras fails with {in_words(lab.capture.error)}."
     fate = "nothing raises" if lab.capture.error is None else "Keras does not notice"
     return f"Each is trained towards the targets of another, and {fate}."
 

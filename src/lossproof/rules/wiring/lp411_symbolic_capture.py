@@ -23,14 +23,14 @@ class SymbolicCapture(Rule):
     summary = "closes over a symbolic tensor of the model"
     explanation = """
 What a layer returns while a functional model is put together is a placeholder: it has a shape and a place in the graph,
-and no value. A loss that closes over it (or reads `layer.output`) worked in Keras 2, whose losses were part of the graph.
-In Keras 3 a loss is called with values, and to mix them with a placeholder raises on every backend.
+and no value. A loss that closes over it (or reads `layer.output`) worked in Keras 2, whose losses were part of the
+graph. In Keras 3 a loss is called with values, and to mix them with a placeholder raises on every backend.
 
 **Proof.** The symbolic tensor is replaced by its value in the same forward pass, computed by
 `keras.Model(model.inputs, tensor)`: the loss that raised now has a finite value.
 
-**What to do.** Compute the term where the value exists. In a layer: `self.add_loss(...)` in `call`. Or return the tensor
-as a further output of the model and give it a loss. Or override `compute_loss`.
+**What to do.** Compute the term where the value exists. In a layer: `self.add_loss(...)` in `call`. Or return the
+tensor as a further output of the model and give it a loss. Or override `compute_loss`.
 """
     source = (
         "keras/src/backend/common/keras_tensor.py, KerasTensor.__tf_tensor__ and __jax_array__",

@@ -23,9 +23,9 @@ class DroppedLoss(Rule):
     severity = "error"
     summary = "drops losses: a list on one output, or fewer losses than outputs"
     explanation = """
-A list of losses has one entry for each *output*. Where there is a single output, Keras evaluates every loss of the list,
-returns the first and drops the others; their weights in `loss_weights` do nothing, and the progress bar shows them as
-0.0. Where the list is shorter than the list of outputs, the last outputs have no loss and are not trained, though their
+A list of losses has one entry for each *output*. Where there is a single output, Keras evaluates every loss of the
+list, returns the first and drops the others; their weights in `loss_weights` do nothing, and the progress bar shows them
+as 0.0. Where the list is shorter than the list of outputs, the last outputs have no loss and are not trained, though their
 targets are given.
 
 **Proof.** One is added to what each loss returns: the total must grow by that loss's weight. For a dropped loss it does
@@ -106,7 +106,7 @@ model.fit(x, y, verbose=0)
         effects = compiled.effective_weights(wired)
         meant = [1.0 if term.weight is None else term.weight for term in wired.terms]
         dropped = [i for i, effect in enumerate(effects) if effect == 0.0 and meant[i] != 0.0]
-        if not dropped or all(effect == 0.0 for effect in effects):
+        if not dropped or all(effect == 0.0 for effect in effects) or not np.all(np.isfinite(effects)):
             return
         missing = sum(meant[i] * wired.terms[i].value for i in dropped)
         if not np.isfinite(missing):

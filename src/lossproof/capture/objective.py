@@ -1,0 +1,58 @@
+"""What a training call says of its objective: its form, the sizes of its batches, the Python values that it can read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from lossproof.capture.batch import ROWS, count_rows, in_memory
+from lossproof.capture.record import Compiled
+
+
+def objective_signature(model: Any, compiled: Compiled | None, arguments: dict[str, Any]) -> tuple[Any, ...]:
+    """Equal for calls that train the same code on data of the same form."""
+
+    def form(leaf: Any) -> Any:
+        return (len(leaf.shape), str(leaf.dtype)) if hasattr(leaf, "shape") and hasattr(leaf, "dtype") else type(leaf)
+
+    def code(leaf: Any) -> Any:
+        function = getattr(leaf, "func", getattr(leaf, "__func__", leaf))
+        return getattr(function, "__code__", None) or (leaf if isinstance(leaf, str) else type(leaf).__qualname__)
+
+    data = [form(leaf) for leaf in keras.tree.flatten([arguments.get(k) for k in ("y", "sample_weight")])]
+    loss = compiled.arguments.get("loss") if compiled else None
+    losses = [code(leaf) for leaf in keras.tree.flatten(loss)]
+    weights = repr(compiled.arguments.get("loss_weights")) if compiled else ""
+    structure = str(keras.tree.map_structure(lambda _: 0, arguments.get("y"))) if arguments.get("y") is not None else ""
+    outputs = tuple(getattr(model, "output_names", None) or ())
+    weighted = arguments.get("class_weight") is not None
+    return (type(model), tuple(map(repr, losses)), weights, tuple(map(repr, data)), structure, outputs, weighted)
+
+
+def batch_sizes(call: str, arguments: dict[str, Any]) -> set[int]:
+    """The sizes of the batches that a call makes of arrays, those of the last partial ones included."""
+    x = arguments.get("x")
+    count = count_rows(x) if in_memory(x) else None
+    if not count:
+        return set()
+    size = count if call.endswith("_on_batch") else arguments.get("batch_size") or ROWS
+    held_out = count - int(count * (1.0 - (arguments.get("validation_split") or 0.0)))
+    sizes: set[int] = set()
+    for rows in (count - held_out, held_out):
+        sizes |= ({size} if rows >= size else set()) | ({rows % size} if rows % size else set())
+    return sizes
+
+
+def roots(model: Any, compiled: Compiled | None) -> dict[str, Any]:
+    """Where the objective's Python values are looked for: the losses, their weights, and the model."""
+    found: dict[str, Any] = {}
+    if compiled is not None:
+        for key in ("loss", "loss_weights"):
+            for i, leaf in enumerate(keras.tree.flatten(compiled.arguments.get(key))):
+                if leaf is not None and not isinstance(leaf, str):
+                    found[getattr(leaf, "__name__", getattr(leaf, "name", f"{key}[{i}]"))] = leaf
+        if isinstance(compiled.arguments.get("loss_weights"), (dict, list)):
+            found["loss_weights"] = compiled.arguments["loss_weights"]
+    found[model.name] = model
+    return found
