@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -206,17 +207,17 @@ class Lab:
 
     def value(self, subject: Subject) -> float:
         """The reduced value of a subject, with random numbers that are the same each time."""
-        with self.backend.repeatable():
+        with self.undisturbed():
             return float(np.sum(self.number(subject.total())))
 
     def unreduced(self, subject: Subject) -> np.ndarray:
         """What the user's function returns for a subject."""
-        with self.backend.repeatable():
+        with self.undisturbed():
             return self.number(subject.unreduced())
 
     def trace(self, subject: Subject) -> Trace:
         """Every expression that the user's code of a subject evaluates, with its value."""
-        with self.backend.repeatable():
+        with self.undisturbed():
             if isinstance(subject, StepSubject):
                 traces: list[Trace] = []
 
@@ -234,6 +235,12 @@ class Lab:
                 with self.model.scope():
                     return trace(function, *arguments)
             return trace(function, *arguments)
+
+    def undisturbed(self) -> AbstractContextManager[None]:
+        """See `blind.quiet`."""
+        from lossproof.lab.blind import quiet
+
+        return quiet(self)
 
     def attempt(self, experiment: Callable[[], Any]) -> Any:
         """The result of an experiment that the user's code may refuse; None then."""
@@ -345,7 +352,7 @@ class Lab:
 
     # Gradients -------------------------------------------------------------------------------------------------
 
-    def slopes_in_predictions(self, subject: Subject) -> list[Comparison]:
+    def slopes_in_predictions(self, subject: Subject) -> Comparison | None:
         """See `slopes.in_predictions`."""
         from lossproof.lab.slopes import in_predictions
 
@@ -357,11 +364,16 @@ class Lab:
             raise NotApplicable(f"the gradient cannot be computed: {type(error).__name__}: {_line(error)}") from error
 
     def slopes_in_weights(self) -> Comparison | None:
-        """See `slopes.in_weights`."""
-        from lossproof.lab.slopes import in_weights
+        """See `fused.in_weights`."""
+        from lossproof.lab.fused import in_weights
 
         _ = self.evaluation  # where the objective cannot be evaluated, this says so
-        return in_weights(self)
+        try:
+            return in_weights(self)
+        except NotApplicable:
+            raise
+        except Exception as error:
+            raise NotApplicable(f"the gradient cannot be computed: {type(error).__name__}: {_line(error)}") from error
 
     def place_of_predictions_use(self) -> Place | None:
         """The user's expression that hands the predictions, as the model made them, to a function not the user's."""

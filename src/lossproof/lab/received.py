@@ -39,7 +39,7 @@ def received_batch(capture: Capture) -> Batch:
             if weight is None and data.get("class_weight") is not None:
                 weight = keras_private.class_weights_to_sample_weights(data["y"], data["class_weight"])
             items: Any = (data.get("x"), data.get("y"), weight)
-        elif isinstance(data.get("x"), list) and not in_memory(data["x"]):
+        elif _recorded(data.get("x")):
             if not data["x"]:
                 raise NoBatch("the generator was not asked for a batch")
             items = data["x"][0]
@@ -52,6 +52,11 @@ def received_batch(capture: Capture) -> Batch:
     except Exception as error:  # whatever the data adapters say of the user's data
         raise NoBatch(f"the data could not be read again: {type(error).__name__}: {error}") from error
     return as_batch(items)
+
+
+def _recorded(x: Any) -> bool:
+    """Whether `x` holds the batches that a generator gave, not the inputs of a model."""
+    return isinstance(x, list) and (not in_memory(x) or isinstance(x[0], tuple))
 
 
 def as_batch(items: Any) -> Batch:

@@ -108,7 +108,7 @@ def _look_at_step(lab: Lab, weights: list[np.ndarray] | None, batch: Batch) -> P
         for owner, name, make in lab.backend.differentiation(note):
             stack.enter_context(replaced(owner, name, make))
         try:
-            outcome = run_step(_moved(lab, weights), batch)
+            outcome = run_step(moved_model(lab, weights), batch)
         except Exception as error:
             if not connected or connected[-1] is not False:
                 raise
@@ -121,7 +121,8 @@ def _start(lab: Lab) -> list[np.ndarray]:
     return [lab.number(tensor) for tensor in lab.model.start]
 
 
-def _moved(lab: Lab, weights: list[np.ndarray] | None) -> Functional:
+def moved_model(lab: Lab, weights: list[np.ndarray] | None) -> Functional:
+    """The captured model with other values of its trainable weights."""
     if weights is None:
         return lab.model
     trainable = {id(v): array for v, array in zip(lab.model.trainable, weights, strict=True)}

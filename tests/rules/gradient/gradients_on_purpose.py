@@ -20,7 +20,7 @@ ON_PURPOSE: dict[str, Loss] = {}
 
 
 def on_purpose(loss: Loss) -> Loss:
-    ON_PURPOSE[loss.__name__] = loss
+    ON_PURPOSE[getattr(loss, "__name__", None) or loss.python_function.__name__] = loss
     return loss
 
 
@@ -75,7 +75,7 @@ def reversed_by_keras(x: Any) -> Any:
     def grad(*args: Any, upstream: Any = None) -> Any:
         return -(args[0] if upstream is None else upstream)
 
-    return ops.identity(x) if hasattr(ops, "identity_") else x * 1.0, grad
+    return x * 1.0, grad
 
 
 @on_purpose
@@ -110,10 +110,6 @@ if BACKEND == "tensorflow":
     @on_purpose
     def legacy_stop(y_true: Any, y_pred: Any) -> Any:
         return weighted_by(keras._legacy.backend.stop_gradient, y_true, y_pred)
-
-    @on_purpose
-    def raw_stop(y_true: Any, y_pred: Any) -> Any:
-        return weighted_by(lambda value: tf.raw_ops.PreventGradient(input=value) * 0 + tf.stop_gradient(value), y_true, y_pred)
 
     @on_purpose
     @tf.function

@@ -88,18 +88,17 @@ model.fit(x, y, verbose=0)
             if subject.kind == "train_step":
                 continue
             try:
-                comparisons = lab.slopes_in_predictions(subject)
+                wrong = lab.slopes_in_predictions(subject)
             except NotApplicable as reason:
                 reasons.append(str(reason))
                 continue
             answered = True
-            wrong = [one for one in comparisons if one.contradicted]
-            if len(wrong) > len(comparisons) // 2:
-                yield self._in_predictions(lab, subject, wrong[0])
+            if wrong is not None:
+                yield self._in_predictions(lab, subject, wrong)
                 return
         try:
             comparison = lab.slopes_in_weights() if lab.capture.model is not None else None
-            answered = True
+            answered = answered or comparison is not None or not reasons
         except NotApplicable as reason:
             reasons.append(str(reason))
             comparison = None

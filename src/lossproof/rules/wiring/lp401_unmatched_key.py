@@ -106,11 +106,18 @@ model.fit(x, [age, sex], verbose=0)
 
     def _failing(self, lab: Lab, compiled: CompiledObjective) -> Iterator[Finding]:
         repairs, after = compiled.repaired()
-        for repair in repairs:
-            if after is not None:
-                yield self._unmatched(lab, compiled, repair, after)
+        if after is None:
+            return
+        in_compile = [one for one in repairs if one.argument in COMPILED]
+        in_fit = [one for one in repairs if one.argument not in COMPILED]
+        for group in (in_compile, in_fit):
+            if group:
+                yield self._unmatched(lab, compiled, group[0], group[1:], after)
 
-    def _unmatched(self, lab: Lab, compiled: CompiledObjective, repair: Repair, after: Wired) -> Finding:
+    def _unmatched(
+        self, lab: Lab, compiled: CompiledObjective, repair: Repair, others: Sequence[Repair], after: Wired
+    ) -> Finding:
+        """One finding for all arguments of one call."""
         outputs, error = compiled.outputs, in_words(lab.capture.error)
         word = WORDS.get(repair.argument, repair.argument)
         names = [one.name for one in outputs.as_declared]
@@ -136,6 +143,8 @@ model.fit(x, [age, sex], verbose=0)
             explanation = f"{_outputs_in_words(outputs)} {how} fails with {error}."
             change = _change(repair.unknown)
             fix = _advice(repair, names)
+        if others:
+            explanation += f" The same holds for {', '.join(WORDS.get(one.argument, one.argument) for one in others)}."
         return Finding(
             code=self.code,
             name=self.name,
@@ -144,8 +153,8 @@ model.fit(x, [age, sex], verbose=0)
             where=where,
             explanation=explanation,
             evidence={
-                "argument": repair.argument,
-                "unmatched": list(repair.unknown),
+                "arguments": [repair.argument, *(one.argument for one in others)],
+                "unmatched": list({key: None for one in (repair, *others) for key in one.unknown}),
                 "outputs": names,
                 "renamed": renamed,
                 "explains_error": True,
