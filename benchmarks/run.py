@@ -74,7 +74,9 @@ def main() -> None:
             )
     if "torch" in options.backends.split(","):
         print()
-        subprocess.run([sys.executable, str(HERE / "gradcheck.py")], check=True, env={**os.environ, "KERAS_BACKEND": "torch"})
+        subprocess.run(
+            [sys.executable, str(HERE / "gradcheck.py")], check=True, env={**os.environ, "KERAS_BACKEND": "torch"}
+        )
 
 
 if __name__ == "__main__":

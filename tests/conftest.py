@@ -56,7 +56,7 @@ def backend() -> str:
 def _same_start() -> None:
     """Every test starts from the same random numbers, and layers are named as in a new process."""
     random.seed(SEED)
-    np.random.seed(SEED)  # noqa: NPY002  the legacy state is what Keras and user scripts draw from
+    np.random.seed(SEED)
     if (keras := sys.modules.get("keras")) is not None:  # importing it costs seconds, and many tests do without
         keras.utils.set_random_seed(SEED)
         keras.utils.clear_session(free_memory=False)

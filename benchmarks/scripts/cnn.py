@@ -1,5 +1,7 @@
 """A network of keras.applications size (MobileNetV2, random weights) on pictures."""
 
+from __future__ import annotations
+
 import keras
 import numpy as np
 

@@ -1,5 +1,7 @@
 """A recurrent network on sequences."""
 
+from __future__ import annotations
+
 import keras
 import numpy as np
 

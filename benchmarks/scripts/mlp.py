@@ -1,5 +1,7 @@
 """A small dense network on a table."""
 
+from __future__ import annotations
+
 import keras
 import numpy as np
 

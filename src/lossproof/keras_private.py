@@ -54,8 +54,6 @@ def use_forward_losses(model: Any, losses: list[Any]) -> None:
     model._losses_override = losses
 
 
-
-
 def mask_of(tensor: Any) -> Any:
     """The mask that Keras keeps on a tensor, or None (keras/src/backend/common/masking.py)."""
     return getattr(tensor, "_keras_mask", None)
@@ -75,10 +73,12 @@ def epoch_data(data: dict[str, Any]) -> Iterable[Any]:
     adapter = EpochIterator(**{key: data.get(key) for key in keys}, shuffle=False).data_adapter
     backend = keras.backend.backend()
     if backend == "tensorflow":
-        return adapter.get_tf_dataset()
-    if backend == "jax":
-        return adapter.get_jax_iterator()
-    return adapter.get_torch_dataloader()
+        batches: Iterable[Any] = adapter.get_tf_dataset()
+    elif backend == "jax":
+        batches = adapter.get_jax_iterator()
+    else:
+        batches = adapter.get_torch_dataloader()
+    return batches
 
 
 def class_weights_to_sample_weights(y: Any, class_weight: dict[int, float]) -> Any:

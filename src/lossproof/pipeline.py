@@ -84,7 +84,7 @@ def check_script(
         raise Misuse(f"{path} is a folder: give the script that trains, such as {path / 'train.py'}")
     watches: list[Watch] = []
     with ExitStack() as stack:
-        stack.enter_context(relative_to(os.getcwd()))
+        stack.enter_context(relative_to(str(Path.cwd())))
         if quiet is not None:
             stack.enter_context(quiet())
 
@@ -96,7 +96,7 @@ def check_script(
                 from lossproof.capture.watch import Watch
 
                 watches.append(stack.enter_context(Watch(shorten=not full)))
-            except Exception as error:  # noqa: BLE001 - raised here it would look like an error of the script's import
+            except Exception as error:  # raised here it would look like an error of the script's import
                 refusals.append(error)
 
         with when_imported("keras", watch_it):

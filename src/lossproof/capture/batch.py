@@ -12,6 +12,8 @@ import numpy as np
 ROWS = 32
 """Keras's own default batch size; a batch that was asked for larger is represented by this many rows or fewer."""
 SAMPLED_BYTES = 1 << 16
+BATCHES_KEPT = 2
+"""Of a generator, which cannot be read again."""
 
 
 def is_array(value: Any) -> bool:
@@ -51,7 +53,7 @@ def count_batches(x: Any, batch_size: int | None = None, held_out: float = 0.0) 
         return -(-int(count * (1.0 - held_out)) // (batch_size or ROWS)) if count else None
     try:
         return int(x.num_batches if isinstance(x, keras.utils.PyDataset) else len(x))
-    except Exception:  # noqa: BLE001 - a generator has no length, an infinite dataset raises, a user's may fail
+    except Exception:  # a generator has no length, an infinite dataset raises, a user's may fail
         return None
 
 
@@ -111,9 +113,21 @@ def fingerprint(*data: Any) -> tuple[Any, ...]:
     return tuple(marks)
 
 
-def recorded_generator(generator: Generator[Any, None, None], kept: list[Any], most: int) -> Generator[Any, None, None]:
-    """The same generator, whose first batches are kept as they pass."""
-    for item in generator:
-        if len(kept) < most:
-            kept.append(item)
-        yield item
+class Recorded:
+    """The first batches of a generator, copied as they passed: generators fill the same array again."""
+
+    def __init__(self) -> None:
+        self.batches: list[Any] = []
+
+    def of(self, generator: Generator[Any, None, None]) -> Generator[Any, None, None]:
+        """The same generator, recorded."""
+        for item in generator:
+            if len(self.batches) < BATCHES_KEPT:
+                self.batches.append(copied(item))
+            yield item
+
+
+def copied(data: Any) -> Any:
+    """Nested data with its NumPy arrays copied; tensors are left as they are."""
+    copy = lambda leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf  # noqa: E731
+    return keras.tree.map_structure(copy, data, none_is_leaf=True)

@@ -25,7 +25,8 @@ def note_loss(run: Run, loss: Any, y_true: Any, y_pred: Any, sample_weight: Any)
         return False
     data = (y_true, y_pred, sample_weight)
     concrete = all(_concrete(leaf) for leaf in keras.tree.flatten(data))
-    call = LossCall(loss, *(map(_kept, data) if concrete else (None, None, None)), user_place(), concrete)
+    kept = [_kept(part) if concrete else None for part in data]
+    call = LossCall(loss, kept[0], kept[1], kept[2], user_place(), concrete)
     if known is None:
         run.loose_losses.append(call)
     elif concrete:
@@ -108,7 +109,7 @@ def what_loops_hid(run: Run) -> list[str]:
 def _iterations(optimizer: Any) -> int:
     try:
         return int(copy_of(optimizer.iterations))
-    except Exception:  # noqa: BLE001 - inside a traced function it has no value: then the loop began with it
+    except Exception:  # inside a traced function it has no value: then the loop began with it
         return 0
 
 

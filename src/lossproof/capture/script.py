@@ -156,7 +156,7 @@ def _caught(execute: Callable[[], None]) -> BaseException | None:
     sys.setrecursionlimit(raised)
     try:
         execute()
-    except BaseException as error:  # noqa: BLE001 - all of them end a script
+    except BaseException as error:  # all of them end a script
         return error
     finally:
         if sys.getrecursionlimit() == raised:  # else the script chose another, which its functions need later, too

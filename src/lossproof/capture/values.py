@@ -206,7 +206,7 @@ def _function_slots(function: types.FunctionType) -> Iterator[Slot]:
         return
     for free, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         write = functools.partial(setattr, cell, "cell_contents")
-        yield Slot(free, lambda cell=cell: cell.cell_contents, write, free, (function.__code__,))
+        yield Slot(free, functools.partial(getattr, cell, "cell_contents"), write, free, (function.__code__,))
     code, defaults = function.__code__, function.__defaults__ or ()
     for i, word in enumerate(code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]):
         read, write = functools.partial(_default, function, i), functools.partial(_set_default, function, i)
@@ -246,7 +246,7 @@ def _attributes(name: str, value: Any) -> Iterator[Slot]:
                 yield _constant(f"{type(value).__name__}.{method}", function)
         for layer in getattr(value, "layers", ()):
             yield _constant(layer.name, layer)
-    elif isinstance(getattr(type(value), "call", None) or getattr(type(value), "__call__", None), types.FunctionType):
+    elif isinstance(getattr(type(value), "call", None) or type(value).__dict__.get("__call__"), types.FunctionType):
         yield _constant(type(value).__name__, getattr(type(value), "call", None) or type(value).__call__)
 
 

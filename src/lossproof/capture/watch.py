@@ -15,13 +15,13 @@ import types
 import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
 
 from lossproof import keras_private
-from lossproof.capture.batch import copy_batch, count_batches, fingerprint, recorded_generator
+from lossproof.capture.batch import Recorded, copy_batch, count_batches, fingerprint
 from lossproof.capture.copies import copies, copy_of
 from lossproof.capture.loose import note_apply, note_loop_updates, note_loss
 from lossproof.capture.objective import batch_sizes, objective_signature, roots
@@ -41,7 +41,6 @@ MOST_FAILED = 32
 """Calls beyond which one that failed is not kept: a script that goes on after so many errors is used to them."""
 MOST_UPDATES = 64
 """Entries in the history of a variable that assignments may add."""
-BATCHES_KEPT = 2
 LOST_KEPT = 8
 LOOP_SECONDS = 40.0
 """A shortened loop that trains the same objective again and again is ended when it has taken this long."""
@@ -68,11 +67,11 @@ class Watch:
 
     # Installing ------------------------------------------------------------------------------------------------
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         self._replace(keras.Model, "compile", lambda original: _around(original, self._watch_compile))
         for call in ("fit", "evaluate", "train_on_batch", "test_on_batch"):
             watched = functools.partial(self._watch_call, call)
-            self._replace(keras.Model, call, lambda original, watched=watched: _around(original, watched))
+            self._replace(keras.Model, call, functools.partial(_around, watched=watched))
         self._replace(keras.losses.Loss, "__call__", lambda original: _before(original, self._look_at_loss))
         self._replace(keras.optimizers.Optimizer, "apply", lambda original: _before(original, self._look_at_apply))
         self._replace(keras.Variable, "assign", lambda original: _after(original, self._look_at_assignment))
@@ -97,7 +96,7 @@ class Watch:
             return action()
         except EnoughSeen:
             raise
-        except Exception as defect:  # noqa: BLE001 - whatever it is, the user's training goes on
+        except Exception as defect:  # whatever it is, the user's training goes on
             self.defects.append(defect)
             return None
 
@@ -118,11 +117,11 @@ class Watch:
         # Inside a call: the evaluation of a fit, a fit in a custom step. Without arguments: let Keras say what is wrong.
         if self._active or arguments is None:
             return original(model, *args, **kwargs)
-        generated: list[Any] | None = None
+        data = arguments  # as the user passed them, readable again
         if isinstance(arguments.get("x"), types.GeneratorType):
-            generated = []
-            arguments["x"] = recorded_generator(arguments["x"], generated, BATCHES_KEPT)
-        capture = self._quietly(lambda: self._begin(call, model, arguments, generated))
+            recorded = Recorded()
+            arguments, data = {**arguments, "x": recorded.of(arguments["x"])}, {**arguments, "x": recorded}
+        capture = self._quietly(lambda: self._begin(call, model, data))
         if capture is None:
             return original(model, **arguments)
         history = self._quietly(lambda: self._begin_training(capture, arguments)) if capture.training else None
@@ -136,7 +135,7 @@ class Watch:
                 logs = original(model, **given)
             except Exception as error:
                 capture.error = error
-                self._quietly(lambda: self._keep_failed(capture, arguments, generated))
+                self._quietly(lambda: self._keep_failed(capture, data))
                 raise
             finally:
                 self._active.pop()
@@ -175,7 +174,7 @@ class Watch:
 
     # One call --------------------------------------------------------------------------------------------------
 
-    def _begin(self, call: str, model: Any, arguments: dict[str, Any], generated: list[Any] | None) -> Capture:
+    def _begin(self, call: str, model: Any, arguments: dict[str, Any]) -> Capture:
         compiled = self._compiled.get(model)
         signature = (call in ("fit", "train_on_batch"), *objective_signature(model, compiled, arguments))
         alike = self._alike.setdefault(signature, [])
@@ -189,15 +188,16 @@ class Watch:
                 one.batch_sizes |= sizes
         self._ids += 1
         kept = same is None and len(alike) < MOST_ALIKE
-        data = arguments if generated is None else {**arguments, "x": generated}
         capture = Capture(
             id=self._ids,
             call=call,
             where=user_place(),
             model=model,
             compiled=compiled,
-            data=dict(data) if kept else {},
-            batch=copy_batch(data, spread=call == "fit" and bool(arguments.get("shuffle", True))) if kept else None,
+            data=dict(arguments) if kept else {},
+            batch=copy_batch(arguments, spread=call == "fit" and bool(arguments.get("shuffle", True)))
+            if kept
+            else None,
             signature=signature,
             weights=copies(model.variables) if kept and model.built else None,
             epochs_asked=arguments.get("epochs"),
@@ -214,11 +214,10 @@ class Watch:
             alike[-1].repeats += 1
         return capture
 
-    def _keep_failed(self, capture: Capture, arguments: dict[str, Any], generated: list[Any] | None) -> None:
+    def _keep_failed(self, capture: Capture, arguments: dict[str, Any]) -> None:
         """Keep a call that would not be worth it, one more of its kind, had it not failed."""
         if all(one is not capture for one in self.run.captures) and len(self.run.captures) < MOST_FAILED:
-            capture.data = dict(arguments) if generated is None else {**arguments, "x": generated}
-            capture.batch = copy_batch(capture.data, spread=False)
+            capture.data, capture.batch = dict(arguments), copy_batch(arguments, spread=False)
             self.run.captures.append(capture)
 
     def _begin_training(self, capture: Capture, arguments: dict[str, Any]) -> Training:
@@ -229,7 +228,9 @@ class Watch:
                     return known
         variables = list(model.trainable_variables) if model.built else []
         trained = {update.capture for v in variables for update in self.run.updates_of(v) if update.by != "assign"}
-        others = sorted(one.capture for one in self.run.trainings if one.capture in trained and one.model() is not model)
+        others = sorted(
+            one.capture for one in self.run.trainings if one.capture in trained and one.model() is not model
+        )
         optimizer = getattr(model, "optimizer", None)
         training = Training(
             capture=capture.id,
@@ -382,12 +383,15 @@ def _bound(original: Callable[..., Any], model: Any, args: tuple[Any, ...], kwar
 
 def _iterations(model: Any) -> int | None:
     iterations = getattr(getattr(model, "optimizer", None), "iterations", None)
-    return int(copy_of(iterations)) if iterations is not None else None
+    try:
+        return int(copy_of(iterations)) if iterations is not None else None
+    except Exception:  # on JAX a step that failed leaves the variables without their values
+        return None
 
 
 def _config(optimizer: Any) -> Any:
     try:
         config = optimizer.get_config()
-    except Exception:  # noqa: BLE001 - an optimizer of the user's that cannot say: then only its class is known
+    except Exception:  # an optimizer of the user's that cannot say: then only its class is known
         return type(optimizer).__name__
     return {key: repr(value) for key, value in config.items() if key != "name"} | {"class": type(optimizer).__name__}

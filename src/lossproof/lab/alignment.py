@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -50,7 +51,7 @@ def alignments(subject: Subject) -> Iterator[Alignment]:
             for partner, other in partners:
                 if {shape, other} != {(size,), (size, 1)}:
                     continue
-                changed = leaves[:i] + [_turned(leaf, shape)] + leaves[i + 1 :]
+                changed = [*leaves[:i], _turned(leaf, shape), *leaves[i + 1 :]]
                 name = field if len(leaves) == 1 else f"{field}[{i}]"
                 variable = {"y_true": "y", "sample_weight": "sample_weight"}[field]
                 yield Alignment(
@@ -63,7 +64,9 @@ def alignments(subject: Subject) -> Iterator[Alignment]:
                     shape=shape,
                     partner=partner,
                     partner_shape=other,
-                    cure=f"{variable} = {variable}[:, None]   # (N, 1)" if len(shape) == 1 else f"{variable} = {variable}[:, 0]   # (N,)",
+                    cure=f"{variable} = {variable}[:, None]   # (N, 1)"
+                    if len(shape) == 1
+                    else f"{variable} = {variable}[:, 0]   # (N,)",
                 )
                 break
 
@@ -80,9 +83,7 @@ def moved_into_range(alignment: Alignment) -> Alignment | None:
         return None
     rows = np.roll(np.arange(subject.batch_size), subject.batch_size // 3 + 1)
     moved = keras.ops.cast(keras.ops.reshape(take(y_true, rows), y_pred.shape), y_pred.dtype)
-    return replace(
-        alignment, subject=subject.changed(y_pred=moved), aligned=alignment.aligned.changed(y_pred=moved)
-    )
+    return replace(alignment, subject=subject.changed(y_pred=moved), aligned=alignment.aligned.changed(y_pred=moved))
 
 
 def _partners(subject: Subject) -> list[tuple[str, tuple[int, ...]]]:
@@ -120,7 +121,7 @@ def perfect(lab: Lab, alignment: Alignment) -> tuple[float, float] | None:
     if alignment.field != "y_true" or not hasattr(subject.y_pred, "shape") or not hasattr(subject.y_true, "shape"):
         return None
     target = keras.ops.cast(keras.ops.reshape(subject.y_true, subject.y_pred.shape), subject.y_pred.dtype)
-    values = [lab.attempt(lambda s=s: lab.value(s.changed(y_pred=target))) for s in (subject, aligned)]
+    values = [lab.attempt(partial(lab.value, one.changed(y_pred=target))) for one in (subject, aligned)]
     return None if None in values else (values[0], values[1])
 
 
@@ -134,7 +135,12 @@ def batch_reduction(lab: Lab, subject: Subject) -> Event | None:
     trace, axes = _traced_twice(lab, subject)
     for event in trace.events:
         value, operands = axes.of(event)
-        if event.kind in ("call", "binop") and value == 0 and shape_of(event.value) is not None and max(operands, default=0):
+        if (
+            event.kind in ("call", "binop")
+            and value == 0
+            and shape_of(event.value) is not None
+            and max(operands, default=0)
+        ):
             return event
     return None
 

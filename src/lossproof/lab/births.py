@@ -63,8 +63,7 @@ def birth_in_model(lab: Lab, batch: Batch, kind: Kind) -> Event | None:
     """The same in a custom `train_step`, or in the code of the user's own layers."""
     if lab.step is not None:
         step = lab.step.changed(x=batch.x, y_true=batch.y, sample_weight=batch.sample_weight)
-        found = birth_of_value(lab, step) if kind == "value" else None
-        return found if found is None or not brought_in(found) else None
+        return birth_of_value(lab, step) if kind == "value" else None
     random = np.random.default_rng(0)
     directions = [tensor_like(lab, random.uniform(0.5, 1.5, size=tuple(w.shape)), w) for w in lab.model.start]
 
@@ -113,11 +112,6 @@ def _in_layers(lab: Lab, batch: Batch, read: Callable[[Any], np.ndarray]) -> Eve
     with replaced(keras.layers.Layer, "__call__", make):
         lab.model.forward(batch.x)
     return events[0] if events else None
-
-
-def brought_in(event: Event) -> bool:
-    """Whether an expression only names what came from outside."""
-    return event.kind == "name" and not event.operands
 
 
 def numbers_at(lab: Lab, subject: Subject) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ from lossproof.lab.bounds import confident
 from lossproof.lab.evaluation import evaluate
 from lossproof.lab.lab import Lab, loss_subject
 from lossproof.lab.predictions import look, look_here, tensor_like
-from lossproof.lab.reach import Found, captured_rows, whole
+from lossproof.lab.reach import Found, captured_rows, census, whole
 from lossproof.lab.received import Batch
 from lossproof.lab.subject import Subject, take
 from lossproof.lab.trouble import Cure, Kind, Reach, Trouble, example, finite, kind_of, measure
@@ -78,6 +78,7 @@ def in_loss(lab: Lab, subject: Subject, reach: Reach, found: Found | None) -> It
         subject=subject,
         cure=cure,
         batch=size,
+        arrived=_arrived(lab, subject) if kind == "value" else None,
         event=birth_of_value(lab, subject) if kind == "value" else birth_of_gradient(lab, subject),
         examples=example(numbers_at(lab, subject), worst(point, kind, first)),
         **counts(lab, rows, size, found),
@@ -114,6 +115,9 @@ def counts(lab: Lab, rows: np.ndarray, size: int, found: Found | None) -> dict[s
     captured = captured_rows(lab) if found is None else None
     if found is None:
         named = captured[rows] if captured is not None and len(captured) == size else rows
+        taken = census(lab) if captured is not None and len(rows) < size else None
+        if taken is not None and len(taken.bad) and np.isin(named, taken.bad).all():  # the batch is a sample of them
+            return {"rows": tuple(taken.bad.tolist()), "searched": taken.searched, "affected": len(taken.bad)}
         return {"rows": tuple(int(r) for r in named), "searched": size, "affected": len(rows)}
     affected = found.affected
     if not len(affected) and len(found.rows) == size:
@@ -121,6 +125,26 @@ def counts(lab: Lab, rows: np.ndarray, size: int, found: Found | None) -> dict[s
     if not len(affected):
         return {"rows": tuple(int(r) for r in found.rows), "searched": found.searched, "affected": len(rows)}
     return {"rows": tuple(int(r) for r in affected), "searched": found.searched, "affected": len(affected)}
+
+
+def _arrived(lab: Lab, subject: Subject) -> str | None:
+    """Which of the data came in like that."""
+
+    def cleaned(leaf: Any) -> Any:
+        if not (lab.backend.is_tensor(leaf) and "float" in keras.backend.standardize_dtype(leaf.dtype)):
+            return leaf
+        return tensor_like(lab, np.nan_to_num(lab.number(leaf), posinf=0.0, neginf=0.0), leaf)
+
+    def sound(data: Any) -> bool:
+        leaves = [leaf for leaf in keras.tree.flatten(data) if lab.backend.is_tensor(leaf)]
+        return all(bool(np.isfinite(lab.number(leaf)).all()) for leaf in leaves)
+
+    if not sound(subject.y_true):
+        clean = subject.changed(y_true=keras.tree.map_structure(cleaned, subject.y_true))
+        after = lab.attempt(partial(lab.value, clean))
+        if after is not None and np.isfinite(after):
+            return "targets"
+    return "inputs" if subject.x is not None and not sound(subject.x) and not sound(subject.y_pred) else None
 
 
 def bad_rows(lab: Lab, subject: Subject, point: Point, kind: Kind) -> np.ndarray:

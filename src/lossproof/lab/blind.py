@@ -80,7 +80,7 @@ def _taken_back() -> Iterator[None]:
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         def assign(variable: Any, *args: Any, **kwargs: Any) -> Any:
             if not in_stateless_scope():
-                before.setdefault(id(variable), (variable, np.array(variable)))
+                before.setdefault(id(variable), (variable, keras.ops.convert_to_numpy(variable)))
             return original(variable, *args, **kwargs)
 
         return assign

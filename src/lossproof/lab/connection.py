@@ -154,6 +154,6 @@ def _weight_gradients(lab: Lab) -> tuple[np.ndarray | None, ...]:
 def _refusal(lab: Lab, subject: Subject, leaves: list[np.ndarray]) -> str | None:
     try:
         look(lab, subject, leaves, lenient=False)
-    except Exception as error:  # noqa: BLE001  what it is, is the answer
+    except Exception as error:  #  what it is, is the answer
         return type(error).__name__
     return None

@@ -63,8 +63,4 @@ def _concrete(hearing: Hearing) -> tuple[Heard, ...]:
         leaves = [leaf for leaf in keras.tree.flatten(data) if backend.is_tensor(leaf)]
         return all(backend.is_concrete(leaf) for leaf in leaves)
 
-    kept: list[Heard] = []
-    for heard in hearing.losses:
-        if has_values((heard.y_true, heard.y_pred, heard.sample_weight)):
-            kept.append(heard)
-    return tuple(kept)
+    return tuple(one for one in hearing.losses if has_values((one.y_true, one.y_pred, one.sample_weight)))

@@ -89,7 +89,10 @@ def with_variable(lab: Lab, variable: Any, value: np.ndarray) -> tuple[float, fl
         raise NotApplicable("the assigned variable is not one of the model's")
     kept = state[position]
     try:
-        state[position] = (variable, lab.backend.tensor(value.astype(kept[1].dtype if lab.backend.name == "jax" else "float32")))
+        state[position] = (
+            variable,
+            lab.backend.tensor(value.astype(kept[1].dtype if lab.backend.name == "jax" else "float32")),
+        )
         return before, float(lab.number(lab.model.objective(lab.batch)))
     finally:
         state[position] = kept
@@ -106,7 +109,7 @@ def _step(lab: Lab) -> Callable[[], np.ndarray]:
 
         return run_objective
     model = lab.model
-    data = (lab.batch.x, lab.batch.y, lab.batch.sample_weight)
+    data: tuple[Any, ...] = (lab.batch.x, lab.batch.y, lab.batch.sample_weight)
     while data[-1] is None:
         data = data[:-1]
     if lab.backend.name == "jax":

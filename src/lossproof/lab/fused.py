@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 import numpy as np
 
 from lossproof import keras_private
-from lossproof.lab.backends.base import Tensor
+from lossproof.lab.backends.base import Mode, Tensor
 from lossproof.lab.blind import quiet
 from lossproof.lab.following import mode_of
 from lossproof.lab.intent import Stops, custom_gradients
@@ -58,7 +58,7 @@ def _gradients(lab: Lab, around: AbstractContextManager[None]) -> list[np.ndarra
                 raise NotApplicable("this train_step does not apply the gradient of one loss to all weights")
             found = outcome.gradients[0]
         else:
-            mode = "eager" if mode_of(lab) == "eager" else "graph"
+            mode: Mode = "eager" if mode_of(lab) == "eager" else "graph"
             differentiate = lab.backend.stages(
                 lambda *weights: lab.backend.gradient(
                     lambda *moved: lab.model.objective(lab.batch, list(moved)), list(weights)
@@ -69,9 +69,7 @@ def _gradients(lab: Lab, around: AbstractContextManager[None]) -> list[np.ndarra
     return [np.zeros(tuple(w.shape)) if g is None else lab.number(g) for g, w in zip(found, start, strict=True)]
 
 
-def _decided(
-    lab: Lab, run: list[np.ndarray], hidden: list[np.ndarray], gaps: list[np.ndarray]
-) -> Comparison | None:
+def _decided(lab: Lab, run: list[np.ndarray], hidden: list[np.ndarray], gaps: list[np.ndarray]) -> Comparison | None:
     """The numeric slope along the difference of both gradients.
 
     In the last weights first: no kink of a layer lies between them and the loss.
@@ -104,9 +102,7 @@ def _decided(
     return best
 
 
-def _along(
-    lab: Lab, position: int, start: np.ndarray, direction: np.ndarray, stops: Stops
-) -> Callable[[float], float]:
+def _along(lab: Lab, position: int, start: np.ndarray, direction: np.ndarray, stops: Stops) -> Callable[[float], float]:
     """The objective as a function of how far one weight is moved along a direction."""
 
     def along(t: float) -> float:

@@ -77,7 +77,10 @@ def _renamed(keyed: Mapping[str, Any], unknown: Mapping[str, Meant]) -> dict[str
 
 
 def _attempt(compiled: CompiledObjective, repairs: Sequence[Repair]) -> Wired | None:
-    batch = {"y": one.targets for one in repairs if one.targets is not None}
+    batch: dict[str, Any] = {}
+    for one in repairs:
+        if one.targets is not None:
+            batch["y"] = one.targets
     batch.update({one.argument: one.value for one in repairs if one.argument not in COMPILED})
     return compiled.attempt(batch, **{one.argument: one.value for one in repairs if one.argument in COMPILED})
 

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from lossproof.capture.values import Change, Slot
     from lossproof.lab.alignment import Alignment
     from lossproof.lab.blind import Blind
-    from lossproof.lab.trouble import Trouble
     from lossproof.lab.compiled import CompiledObjective
     from lossproof.lab.following import Following
     from lossproof.lab.slopes import Comparison
     from lossproof.lab.symbolic import Replayed
+    from lossproof.lab.trouble import Trouble
 
 
 class Lab:
@@ -140,7 +140,9 @@ class Lab:
         if keras_private.compile_metrics(self.capture.model) is None:
             return ()
         with listening() as hearing, self.model.scope(collect=False):
-            self.capture.model.compute_metrics(self.batch.x, self.batch.y, self.forward.y_pred, self.batch.sample_weight)
+            self.capture.model.compute_metrics(
+                self.batch.x, self.batch.y, self.forward.y_pred, self.batch.sample_weight
+            )
         return tuple(
             MetricSubject(
                 kind="metric",
@@ -458,7 +460,7 @@ def loss_subject(heard: Heard, output: str | None, weight: Any, x: Any = None) -
     function = getattr(loss, "fn", None) or loss.call
     return LossSubject(
         kind="loss",
-        name=getattr(function, "__name__", None) if hasattr(loss, "fn") else type(loss).__name__,
+        name=str(getattr(function, "__name__", loss.name) if hasattr(loss, "fn") else type(loss).__name__),
         function=function,
         y_true=heard.y_true,
         y_pred=heard.y_pred,

@@ -36,7 +36,7 @@ def _present(variable: Any) -> np.ndarray:
     shape = tuple(variable.shape)
     try:
         value = copy_of(variable)
-    except Exception:  # JAX takes the values away while a step runs; a failed trace leaves its own tensors behind
+    except Exception:  # JAX takes the values away while a step runs; a trace leaves its own
         return np.zeros(shape, keras.backend.standardize_dtype(variable.dtype))
     return value if value.shape == shape else np.zeros(shape, keras.backend.standardize_dtype(variable.dtype))
 
@@ -64,8 +64,8 @@ class Functional:
                     values[id(variable)] = backend.tensor(value)
         pairs = []
         for variable in [*self.model.variables, *self.model.metrics_variables]:
-            value = values.get(id(variable))
-            pairs.append((variable, value if value is not None else backend.tensor(_present(variable))))
+            known = values.get(id(variable))
+            pairs.append((variable, known if known is not None else backend.tensor(_present(variable))))
         return pairs
 
     @property
@@ -97,7 +97,7 @@ class Functional:
     def compute_loss(self, batch: Batch, forward: Forward, training: bool = True) -> Tensor:
         """`model.compute_loss` after a forward pass; call it inside the same `scope`."""
         model = self.model
-        arguments = dict(x=batch.x, y=batch.y, y_pred=forward.y_pred, sample_weight=batch.sample_weight)
+        arguments = {"x": batch.x, "y": batch.y, "y_pred": forward.y_pred, "sample_weight": batch.sample_weight}
         if "training" in inspect.signature(model.compute_loss).parameters:
             arguments["training"] = training
         # JAX's trainer hands over the forward losses by this override; elsewhere the layers still hold them.

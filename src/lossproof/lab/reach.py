@@ -61,10 +61,10 @@ def search(lab: Lab) -> Found | None:
         return _in_batches(lab, iter(data["x"][1:]))
     if not in_memory(data.get("x"), data.get("y")):
         return _in_batches(lab, islice(iter(keras_private.epoch_data(data)), 1, BATCHES))
-    count = int((count_rows((data.get("x"), data.get("y"))) or 0) * (1.0 - (data.get("validation_split") or 0.0)))
+    count = _count(lab)
     if count <= _size(lab):
         return None
-    return _by_targets(lab, count) or _by_forward(lab, count)
+    return _by_targets(lab) or _by_forward(lab, count)
 
 
 def whole(lab: Lab, batch: Batch) -> Point:
@@ -88,12 +88,11 @@ def rows_of_data(lab: Lab, rows: np.ndarray) -> Batch:
 
 def captured_rows(lab: Lab) -> np.ndarray | None:
     """Which rows of the user's arrays the captured batch holds; None where that is not known."""
-    data = lab.capture.data
-    if lab.capture.batch is None or not in_memory(data.get("x"), data.get("y")):
+    data, count = lab.capture.data, _count(lab)
+    if lab.capture.batch is None or not count:
         return None
-    count = int((count_rows((data.get("x"), data.get("y"))) or 0) * (1.0 - (data.get("validation_split") or 0.0)))
     spread = lab.capture.call == "check" or (lab.capture.call == "fit" and bool(data.get("shuffle", True)))
-    return sample_rows(max(1, count), data.get("batch_size") or ROWS, spread)[: _size(lab)]
+    return sample_rows(count, data.get("batch_size") or ROWS, spread)[: _size(lab)]
 
 
 def _received(lab: Lab, cut: dict[str, Any], size: int) -> Batch:
@@ -116,31 +115,60 @@ def _in_batches(lab: Lab, items: Iterator[Any]) -> Found | None:
     return None
 
 
-def _by_targets(lab: Lab, count: int) -> Found | None:
-    if lab.overrides_train_step or not lab.losses:
-        return None
+@dataclass(frozen=True)
+class Census:
+    """The rows whose targets give a non-finite loss or gradient with predictions that are fine for others."""
+
+    bad: np.ndarray
+    searched: int
+
+
+def census(lab: Lab) -> Census | None:
+    """A count over all rows of the user's arrays, as far as time allows; None where it cannot be taken."""
+
+    def experiment() -> Census | None:
+        count = _count(lab)
+        return _census(lab, count) if count and not lab.overrides_train_step and lab.losses else None
+
+    found: Census | None = lab.once("census", experiment=lambda: lab.attempt(experiment))
+    return found
+
+
+def _count(lab: Lab) -> int:
+    """Rows that are trained on; 0 where the data are no arrays."""
+    data = lab.capture.data
+    if not in_memory(data.get("x"), data.get("y")):
+        return 0
+    return int((count_rows((data.get("x"), data.get("y"))) or 0) * (1.0 - (data.get("validation_split") or 0.0)))
+
+
+def _census(lab: Lab, count: int) -> Census:
     deadline = time.perf_counter() + SECONDS
     step = min(count, CHUNK)
     if lab.backend.name == "jax" and count <= CHUNK:
-        step = _size(lab)  # of this size every operation is compiled already
+        step = min(count, _size(lab))  # of this size every operation is compiled already
     bad: list[int] = []
     searched = 0
     for start in range(0, count, step):
         rows = np.arange(start, start + step)
         rows = rows if rows[-1] < count else np.arange(count - step, count)  # one size, compiled once
-        found = lab.attempt(partial(_suspects, lab, rows))
-        if found is None:
-            return None
-        bad += [row for row in rows[found] if row >= start]
+        bad += [int(row) for row in rows[_suspects(lab, rows)] if row >= start]
         searched = int(rows[-1]) + 1
         if time.perf_counter() > deadline:
             break
-    good = np.setdiff1d(np.arange(searched), bad)
-    for row in bad[:3]:
+    return Census(np.array(bad, dtype=int), searched)
+
+
+def _by_targets(lab: Lab) -> Found | None:
+    taken = census(lab)
+    if taken is None:
+        return None
+    good = np.setdiff1d(np.arange(taken.searched), taken.bad)
+    for row in taken.bad[:3]:
         with_it = np.sort(np.append(good[: _size(lab) - 1], row))
         batch = rows_of_data(lab, with_it)
         if not finite(whole(lab, batch)):
-            return Found(batch, with_it, searched, np.array(bad))
+            return Found(batch, with_it, taken.searched, taken.bad)
     return None
 
 
@@ -191,10 +219,8 @@ def _by_forward(lab: Lab, count: int) -> Found | None:
 
 def batch_of_unusual(lab: Lab) -> Found | None:
     """A batch with some of the unusual rows among others; None where there are none."""
-    data = lab.capture.data
-    if not in_memory(data.get("x"), data.get("y")):
-        return None
-    rows = next(_with_unusual(lab, count_rows((data.get("x"), data.get("y"))) or 0, _size(lab)), None)
+    count = _count(lab)
+    rows = next(_with_unusual(lab, count, _size(lab)), None) if count else None
     return None if rows is None else Found(rows_of_data(lab, rows), rows, len(rows), np.array([], dtype=int))
 
 

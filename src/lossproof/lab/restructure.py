@@ -98,9 +98,7 @@ def _same_with(
     predictions = [one.tensor for one in compiled.outputs.items]
     targets[position], predictions[position] = target, running_backend().tensor(prediction)
     try:
-        wired = compiled.evaluate(
-            batch=compiled.received(y=targets), y_pred=compiled.outputs.packed(predictions)
-        )
+        wired = compiled.evaluate(batch=compiled.received(y=targets), y_pred=compiled.outputs.packed(predictions))
     except Exception:  # the user's loss was not written for these
         return False
     return not differs(wired.total, total, "float32", target.size)

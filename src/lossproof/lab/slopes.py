@@ -152,4 +152,6 @@ def _widened(subject: Subject) -> Subject:
 
     fields = ("y_true", "y_pred", "sample_weight")
     wide = {name: getattr(subject, name) for name in fields}
-    return subject.changed(**{name: keras.tree.map_structure(widen, data) for name, data in wide.items() if data is not None})
+    return subject.changed(
+        **{name: keras.tree.map_structure(widen, data) for name, data in wide.items() if data is not None}
+    )

@@ -46,7 +46,7 @@ def run_step(model: Functional, batch: Batch, step: Callable[..., Any] | None = 
         Whatever the user's step raises.
     """
     outcome = StepOutcome()
-    parts = [part for part in (batch.x, batch.y, batch.sample_weight)]
+    parts = [batch.x, batch.y, batch.sample_weight]
     while parts and parts[-1] is None:
         parts.pop()
     data = tuple(parts) if len(parts) > 1 else parts[0]
@@ -111,13 +111,13 @@ def _updates_withheld(outcome: StepOutcome) -> Iterator[None]:
         )
 
     def heard_apply(_: Any) -> Any:
-        return lambda self, grads, trainable_variables=None: note(list(grads))
+        return lambda _self, grads, *_args, **_named: note(list(grads))
 
     def heard_apply_gradients(_: Any) -> Any:
-        return lambda self, grads_and_vars: note([g for g, _ in grads_and_vars])
+        return lambda _self, grads_and_vars, *_args, **_named: note([g for g, _ in grads_and_vars])
 
     def heard_stateless(_: Any) -> Any:
-        def stateless_apply(self: Any, optimizer_variables: Any, grads: Any, trainable_variables: Any) -> Any:
+        def stateless_apply(_self: Any, optimizer_variables: Any, grads: Any, trainable_variables: Any) -> Any:
             note(list(grads))
             return trainable_variables, optimizer_variables
 

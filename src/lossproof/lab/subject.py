@@ -109,7 +109,12 @@ class LossSubject(Subject):
             heard: list[tuple[Any, ...]] = []
             original = self.loss.fn
             # What the function receives after Keras has aligned the ranks is known only by letting Keras call it.
-            self.loss.fn = lambda *args, **kwargs: heard.append((args, kwargs)) or original(*args, **kwargs)
+
+            def hear(*args: Any, **kwargs: Any) -> Any:
+                heard.append((args, kwargs))
+                return original(*args, **kwargs)
+
+            self.loss.fn = hear
             try:
                 self.loss.call(y_true, y_pred)
             except Exception:  # an error of the user's: what it was called with is what matters

@@ -101,10 +101,7 @@ class _Replay:
             roots[model.name] = model
         slots = reachable(roots, lambda value: isinstance(value, keras.KerasTensor))
         found = {(slot.name, id(slot.read())): slot for slot in slots}
-        return [
-            _symbol(_shown(slot), slot.read(), slot, self.lab.place_of_reading(slot))
-            for slot in found.values()
-        ]
+        return [_symbol(_shown(slot), slot.read(), slot, self.lab.place_of_reading(slot)) for slot in found.values()]
 
     def _total(self, symbols: Sequence[Symbol], reads: list[Symbol]) -> float | None:
         """The total with these symbols replaced; `reads` receives the symbols that are read from layers meanwhile."""

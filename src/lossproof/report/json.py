@@ -162,7 +162,7 @@ def plain(value: object, depth: int = 0) -> Json:
     """
     try:
         return _plain(value, depth)
-    except Exception:  # noqa: BLE001  whatever an object in the evidence does, the report must be written
+    except Exception:  #  whatever an object in the evidence does, the report must be written
         return _described(value)
 
 
@@ -220,6 +220,6 @@ def _array(value: object, depth: int) -> Json:
 def _described(value: object) -> str:
     try:
         text = repr(value)
-    except Exception:  # noqa: BLE001  as above
+    except Exception:  #  as above
         text = f"<{type(value).__name__} without repr>"
     return text if len(text) <= _LONGEST_REPR else f"{text[: _LONGEST_REPR - 3]}..."

@@ -19,8 +19,7 @@ def rules() -> tuple[Rule, ...]:
             continue
         for value in vars(importlib.import_module(module.name)).values():
             if isinstance(value, type) and issubclass(value, Rule) and value.__module__ == module.name:
-                if getattr(value, "code", None) is not None:
-                    if value.code in found:
-                        raise RuntimeError(f"two rules have the code {value.code}")
-                    found[value.code] = value()
+                if getattr(value, "code", None) in found:
+                    raise RuntimeError(f"two rules have the code {value.code}")
+                found[value.code] = value()
     return tuple(found[code] for code in sorted(found))

@@ -56,7 +56,7 @@ def outcome() -> Callable[..., Outcome]:
         log: list[Any] = []
         try:
             return Outcome(function(log), None, log)
-        except Exception as error:  # noqa: BLE001  whatever it is, it is compared
+        except Exception as error:  #  whatever it is, it is compared
             return Outcome(None, _seen(error, file), log)
 
     return call

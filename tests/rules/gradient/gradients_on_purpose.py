@@ -108,10 +108,6 @@ if BACKEND == "tensorflow":
     ON_PURPOSE["tf_stop_in_partial"] = functools.partial(weighted_by, tf.stop_gradient)
 
     @on_purpose
-    def legacy_stop(y_true: Any, y_pred: Any) -> Any:
-        return weighted_by(keras._legacy.backend.stop_gradient, y_true, y_pred)
-
-    @on_purpose
     @tf.function
     def tf_stop_in_a_graph(y_true: Any, y_pred: Any) -> Any:
         return weighted_by(tf.stop_gradient, y_true, y_pred)
@@ -269,7 +265,7 @@ if BACKEND == "torch":
 
     @on_purpose
     def in_grad_disabled(y_true: Any, y_pred: Any) -> Any:
-        with torch.set_grad_enabled(False):  # noqa: FBT003
+        with torch.set_grad_enabled(False):
             weight = torch.exp(-torch.mean((y_true - y_pred) ** 2, dim=-1))
         return weight * torch.mean((y_true - y_pred) ** 2, dim=-1)
 

@@ -15,6 +15,8 @@ import pytest
 from keras import layers, ops
 
 import lossproof
+from lossproof.lab import slopes
+
 
 def _beside(name: str) -> Any:
     """A module of this folder; it stays in `sys.modules`, as a user's would."""
@@ -126,6 +128,214 @@ def test_kinks_casts_and_scales_are_no_mismatch(name: str, scale: float, equal: 
     assert not mismatches(KINKED[name], y_true, y_pred)
 
 
+FLAT = ("straight_through", "surrogate_of_value_zero", "tf_passed_through")
+"""Their values do not tell near predictions apart, so there is no numeric slope."""
+
+
 @pytest.mark.parametrize("name", ON_PURPOSE)
-def test_gradients_made_on_purpose_are_no_mismatch(name: str) -> None:
-    assert not mismatches(ON_PURPOSE[name], *data())
+def test_gradients_made_on_purpose_are_no_mismatch(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    y_true, y_pred = (part[:6] for part in data())
+    assert not mismatches(ON_PURPOSE[name], y_true, y_pred)
+    if name in FLAT:
+        return
+    # Whoever does not ask for the intention finds that the gradient is not the derivative.
+    compared = slopes._compared
+    monkeypatch.setattr(slopes, "_compared", lambda lab, subject, _: compared(lab, subject, careful=False))
+    assert mismatches(ON_PURPOSE[name], y_true, y_pred)
+
+
+# Guilty: a part of the loss leaves the backend -----------------------------------------------------------------------
+
+
+def row_error(y_true: Any, y_pred: Any) -> Any:
+    return ops.mean(ops.square(y_true - y_pred), axis=-1)
+
+
+def scaled_by_numpy(y_true: Any, y_pred: Any) -> Any:
+    spread = np.std(ops.convert_to_numpy(y_pred))
+    return row_error(y_true, y_pred) / float(spread) ** 2
+
+
+def scaled_by_item(y_true: Any, y_pred: Any) -> Any:
+    return row_error(y_true, y_pred) / ops.std(y_pred).item() ** 2
+
+
+def scaled_by_float(y_true: Any, y_pred: Any) -> Any:
+    return row_error(y_true, y_pred) / float(ops.std(y_pred)) ** 2
+
+
+def scaled_by_numpy_function(y_true: Any, y_pred: Any) -> Any:
+    import tensorflow as tf
+
+    spread = tf.numpy_function(np.std, [y_pred], y_pred.dtype)
+    return row_error(y_true, y_pred) / tf.square(spread)
+
+
+LEAVING = {
+    "torch": (scaled_by_numpy, scaled_by_item, scaled_by_float),
+    "tensorflow": (scaled_by_numpy, scaled_by_float, scaled_by_numpy_function),
+    "jax": (),  # refuses
+}[BACKEND]
+
+
+@pytest.mark.parametrize("loss", LEAVING)
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True to a scalar")
+def test_a_part_that_leaves_the_backend_is_found(loss: Callable[[Any, Any], Any]) -> None:
+    y_true, y_pred = data()
+    (finding,) = mismatches(loss, y_true, y_pred)
+    assert finding.severity == "error"
+    assert finding.where.scope == loss.__name__
+    assert "numpy" in finding.fix.text.lower()
+    # The derivative of mean((t - p)^2) / var(p), and what is left of it with var(p) for a constant.
+    t, p = y_true.astype("float64"), y_pred.astype("float64")
+    spread = p.var()
+    full = -2 * (t - p) / p.size / spread - np.mean((t - p) ** 2) / spread**2 * 2 * (p - p.mean()) / p.size
+    part = -2 * (t - p) / p.size / spread
+    direction = np.random.default_rng(0).uniform(-1.0, 1.0, size=p.shape) * np.abs(p)
+    evidence = finding.evidence
+    assert evidence["numeric"] == pytest.approx(float((full * direction).sum()) * ROWS, abs=evidence["numeric_error"])
+    assert evidence["numeric_error"] < 1e-3 * abs(evidence["numeric"])
+    assert evidence["autodiff"] == pytest.approx(float((part * direction).sum()) * ROWS, rel=1e-5)
+
+
+# Guilty: a fused operation on recovered logits, on TensorFlow ------------------------------------------------------
+
+IMPORTANCE = np.array([1.0, 5.0, 20.0], FLOAT)
+
+
+def classes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(ROWS, 4)).astype(FLOAT)
+    ids = rng.integers(0, 3, size=ROWS)
+    return x, ids, np.eye(3, dtype=FLOAT)[ids]
+
+
+def classifier(cls: type[Any] = keras.Model, activation: Any = "softmax") -> Any:
+    inputs = keras.Input((4,))
+    return cls(inputs, layers.Dense(3, activation=activation)(inputs))
+
+
+def weighted_targets(y_true: Any, y_pred: Any) -> Any:
+    return keras.losses.categorical_crossentropy(y_true * ops.convert_to_tensor(IMPORTANCE), y_pred)
+
+
+class WeightedTargets(keras.losses.Loss):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return ops.categorical_crossentropy(y_true * ops.convert_to_tensor(IMPORTANCE), y_pred)
+
+
+class InComputeLoss(keras.Model):
+    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None) -> Any:
+        return ops.mean(weighted_targets(y, y_pred))
+
+
+class InTrainStep(keras.Model):
+    def train_step(self, data: Any) -> Any:
+        import tensorflow as tf
+
+        x, y = data
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(weighted_targets(y, self(x, training=True)))
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        return {"loss": loss}
+
+
+def tensorflows_softmax(x: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.nn.softmax(x)
+
+
+FUSED = {
+    "function": (weighted_targets, {}),
+    "class": (WeightedTargets(), {}),
+    "compute_loss": (None, {"cls": InComputeLoss}),
+    "train_step": (None, {"cls": InTrainStep}),
+    "keras softmax in a function": (weighted_targets, {"activation": lambda x: keras.activations.softmax(x)}),
+    "ops.softmax": (weighted_targets, {"activation": lambda x: ops.softmax(x)}),
+    "tf.nn.softmax": (weighted_targets, {"activation": tensorflows_softmax}),
+}
+
+
+@pytest.mark.backend("tensorflow")
+@pytest.mark.parametrize("form", FUSED)
+def test_fused_softmax_on_weighted_targets_is_found(form: str) -> None:
+    x, _, y = classes()
+    loss, how = FUSED[form]
+    model = classifier(**how)
+    model.compile("sgd", loss=loss)
+    report = lossproof.check(model, x, y, select=["LP201"])
+    assert not report.crashed, report.crashed
+    (finding,) = report.findings
+    # d/db of mean(-sum(t log p)) is mean(p sum(t) - t); the fused operation says mean(p - t).
+    kernel, bias = (w.astype("float64") for w in model.get_weights())
+    z = x.astype("float64") @ kernel + bias
+    p = np.exp(z - z.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    t = y * IMPORTANCE.astype("float64")
+    shown = {row.label: (row.before, row.after) for row in finding.counterfactual.rows}
+    for i in range(3):
+        fused = float((p - t).mean(axis=0)[i])
+        right = float((p * t.sum(axis=1, keepdims=True) - t).mean(axis=0)[i])
+        assert shown[f"gradient of output {i}"] == pytest.approx((fused, right), rel=1e-4, abs=1e-6)
+
+
+def soft_counts(y_true: Any, y_pred: Any) -> Any:
+    return keras.losses.categorical_crossentropy(3.0 * y_true, y_pred)
+
+
+def masked(y_true: Any, y_pred: Any) -> Any:
+    return keras.losses.categorical_crossentropy(y_true * ops.cast(y_true[:, :1] < 0.5, FLOAT), y_pred)
+
+
+@pytest.mark.backend("tensorflow")
+@pytest.mark.parametrize("loss", [soft_counts, masked])
+def test_targets_that_do_not_sum_to_one_are_found(loss: Any) -> None:
+    x, _, y = classes()
+    model = classifier()
+    model.compile("sgd", loss=loss)
+    (finding,) = lossproof.check(model, x, y, select=["LP201"]).findings
+    assert "sum to 1" in finding.explanation
+
+
+def weighted_rows(y_true: Any, y_pred: Any) -> Any:
+    return ops.sum(y_true * ops.convert_to_tensor(IMPORTANCE), axis=-1) * keras.losses.categorical_crossentropy(
+        y_true, y_pred
+    )
+
+
+def written_out(y_true: Any, y_pred: Any) -> Any:
+    return -ops.sum(y_true * ops.convert_to_tensor(IMPORTANCE) * ops.log(y_pred + 1e-7), axis=-1)
+
+
+def sparse(y_true: Any, y_pred: Any) -> Any:
+    return keras.losses.sparse_categorical_crossentropy(ops.argmax(y_true, axis=-1), y_pred)
+
+
+def weighted_columns(y_true: Any, y_pred: Any) -> Any:
+    return keras.losses.binary_crossentropy(y_true * ops.convert_to_tensor(IMPORTANCE), y_pred)
+
+
+HEALTHY_HEADS = {
+    "weighted rows": (weighted_rows, "softmax"),
+    "written out": (written_out, "softmax"),
+    "sparse": (sparse, "softmax"),
+    "smoothed": (keras.losses.CategoricalCrossentropy(label_smoothing=0.2), "softmax"),
+    "logits": (keras.losses.CategoricalCrossentropy(from_logits=True), None),
+    # Linear in its targets, so the fused gradient is right for any.
+    "binary with weighted targets": (weighted_columns, "sigmoid"),
+    "divergence": ("kl_divergence", "softmax"),
+}
+
+
+@pytest.mark.parametrize("scale", [1.0, 200.0], ids=["ordinary", "saturated"])
+@pytest.mark.parametrize("form", HEALTHY_HEADS)
+def test_healthy_heads_are_silent(form: str, scale: float) -> None:
+    x, _, y = classes()
+    loss, activation = HEALTHY_HEADS[form]
+    model = classifier(activation=activation)
+    model.compile("sgd", loss=loss)
+    report = lossproof.check(model, scale * x, y, select=["LP201"])
+    assert not report.crashed, report.crashed
+    assert not report.findings

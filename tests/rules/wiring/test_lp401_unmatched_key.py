@@ -86,7 +86,7 @@ def arrays(y: Any, price: np.ndarray, age: np.ndarray) -> Any:
     ],
 )
 def test_a_key_that_names_no_output(
-    compiled_and_caught: Caught,
+    caught: Caught,
     x: np.ndarray,
     price: np.ndarray,
     age: np.ndarray,
@@ -95,20 +95,18 @@ def test_a_key_that_names_no_output(
     told: dict[str, Any],
     title: str,
 ) -> None:
-    (finding,) = compiled_and_caught("LP401", functional(outputs), x, arrays(y, price, age), told)
+    (finding,) = caught("LP401", functional(outputs), x, arrays(y, price, age), told)
     assert finding.title == title
     assert finding.evidence["explains_error"] is True
     assert isinstance(finding.counterfactual.before, str)
     assert np.isfinite(finding.counterfactual.after)
 
 
-def test_the_value_with_the_key_renamed(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
-) -> None:
+def test_the_value_with_the_key_renamed(caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray) -> None:
     model = functional("list")
     predicted = [np.asarray(value, "float64") for value in model.predict(x, verbose=0)]
     told = {"loss": {"price": "mse", "agee": "mae"}, "loss_weights": {"price": 0.5, "agee": 3.0}}
-    (finding,) = compiled_and_caught("LP401", model, x, [price, age], told, batch_size=ROWS)
+    (finding,) = caught("LP401", model, x, [price, age], told, batch_size=ROWS)
     assert finding.evidence["arguments"] == ["loss", "loss_weights"]
     expected = 0.5 * np.mean((predicted[0] - price) ** 2) + 3.0 * np.mean(np.abs(predicted[1] - age))
     assert finding.counterfactual.after == pytest.approx(expected, rel=1e-4)
@@ -116,27 +114,23 @@ def test_the_value_with_the_key_renamed(
 
 @pytest.mark.parametrize("target", ["list", "dict"])
 def test_sample_weights_by_name_for_a_list_of_outputs(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray, target: str
+    caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray, target: str
 ) -> None:
     y = [price, age] if target == "list" else {"price": price, "age": age}
     weights = {"price": ONES, "age": ONES}
-    (finding,) = compiled_and_caught("LP401", functional("list"), x, y, {"loss": "mse"}, sample_weight=weights)
+    (finding,) = caught("LP401", functional("list"), x, y, {"loss": "mse"}, sample_weight=weights)
     assert finding.title == "sample_weight is a dict, but the outputs are a list"
 
 
-def test_sample_weights_under_a_wrong_name(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
-) -> None:
+def test_sample_weights_under_a_wrong_name(caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray) -> None:
     y, weights = {"price": price, "age": age}, {"price": ONES, "years": ONES}
-    (finding,) = compiled_and_caught("LP401", functional("dict"), x, y, {"loss": "mse"}, sample_weight=weights)
+    (finding,) = caught("LP401", functional("dict"), x, y, {"loss": "mse"}, sample_weight=weights)
     assert "sample_weight key 'years' does not match any output" in finding.title
 
 
-def test_names_for_outputs_without_names(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
-) -> None:
+def test_names_for_outputs_without_names(caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray) -> None:
     told = {"loss": {"price": "mse", "age": "mae"}}
-    (finding,) = compiled_and_caught("LP401", TwoHeads("list"), x, [price, age], told)
+    (finding,) = caught("LP401", TwoHeads("list"), x, [price, age], told)
     assert finding.title == "loss is a dict, but the outputs are a list without names"
 
 
@@ -148,7 +142,7 @@ def test_names_for_outputs_without_names(
     ],
 )
 def test_a_weight_that_acts_on_another_output(
-    compiled_and_caught: Caught,
+    caught: Caught,
     x: np.ndarray,
     price: np.ndarray,
     age: np.ndarray,
@@ -161,9 +155,7 @@ def test_a_weight_that_acts_on_another_output(
     predicted = model.predict(x, verbose=0)
     predicted = predicted if isinstance(predicted, dict) else dict(zip(("price", "age"), predicted, strict=True))
     y = [price, age] if outputs == "list" else {"price": price, "age": age}
-    (finding,) = compiled_and_caught(
-        "LP401", model, x, y, {"loss": loss, "loss_weights": weights}, batch_size=ROWS
-    )
+    (finding,) = caught("LP401", model, x, y, {"loss": loss, "loss_weights": weights}, batch_size=ROWS)
     squares = np.mean((predicted["price"].astype("float64") - price) ** 2)
     absolutes = np.mean(np.abs(predicted["age"].astype("float64") - age))
     assert finding.evidence["measured"] == pytest.approx(measured, rel=1e-4)
@@ -183,17 +175,17 @@ def test_a_weight_that_acts_on_another_output(
     ],
 )
 def test_a_list_for_a_dict_of_outputs(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray, told: dict[str, Any]
+    caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray, told: dict[str, Any]
 ) -> None:
     y = {"price": price, "age": age}
     model = functional("dict")
     predicted = {key: np.asarray(value, "float64") for key, value in model.predict(x, verbose=0).items()}
-    (finding,) = compiled_and_caught("LP401", model, x, y, told, batch_size=ROWS)
+    (finding,) = caught("LP401", model, x, y, told, batch_size=ROWS)
     weight = 100.0 if "loss_weights" in told else 1.0
     after = np.mean((predicted["price"] - price) ** 2) + weight * np.mean(np.abs(predicted["age"] - age))
     assert finding.counterfactual.after == pytest.approx(after, rel=1e-4)
     assert finding.counterfactual.before != pytest.approx(after, rel=1e-2)
-    assert not compiled_and_caught("LP401", functional("sorted"), x, y, told)
+    assert not caught("LP401", functional("sorted"), x, y, told)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +209,7 @@ def test_a_list_for_a_dict_of_outputs(
     ],
 )
 def test_keys_that_match(
-    compiled_and_caught: Caught,
+    caught: Caught,
     x: np.ndarray,
     price: np.ndarray,
     age: np.ndarray,
@@ -225,35 +217,33 @@ def test_keys_that_match(
     y: Any,
     told: dict[str, Any],
 ) -> None:
-    assert not compiled_and_caught("LP401", functional(outputs), x, arrays(y, price, age), told)
+    assert not caught("LP401", functional(outputs), x, arrays(y, price, age), told)
 
 
 def test_a_misspelt_weight_that_still_reaches_its_output(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
+    caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
 ) -> None:
     told = {"loss": {"price": "mse", "age": "mae"}, "loss_weights": {"prices": 1.0, "ages": 5.0}}
-    assert not compiled_and_caught("LP401", functional("dict"), x, {"price": price, "age": age}, told)
+    assert not caught("LP401", functional("dict"), x, {"price": price, "age": age}, told)
 
 
-def test_an_output_left_out_is_not_misnamed(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
-) -> None:
+def test_an_output_left_out_is_not_misnamed(caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray) -> None:
     for y in ({"price": price}, {"price": price, "age": age}):
-        assert not compiled_and_caught("LP401", functional("list"), x, y, {"loss": {"price": "mse"}})
+        assert not caught("LP401", functional("list"), x, y, {"loss": {"price": "mse"}})
 
 
 def test_a_loss_that_fails_for_its_own_reasons(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
+    caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
 ) -> None:
     def broken(y_true: Any, y_pred: Any) -> Any:
         raise RuntimeError("no")
 
     told = {"loss": {"price": broken, "age": "mse"}}
-    assert not compiled_and_caught("LP401", functional("list"), x, [price, age], told)
+    assert not caught("LP401", functional("list"), x, [price, age], told)
 
 
 def test_weights_changed_after_training_began_are_not_misread(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
+    caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
 ) -> None:
     weights = {"price": 1.0, "age": 0.02}
 
@@ -264,11 +254,11 @@ def test_weights_changed_after_training_began_are_not_misread(
 
     told = {"loss": {"price": "mse", "age": "mae"}, "loss_weights": weights}
     y = {"price": price, "age": age}
-    assert not compiled_and_caught("LP401", functional("dict"), x, y, told, epochs=2, callbacks=[Switch()])
+    assert not caught("LP401", functional("dict"), x, y, told, epochs=2, callbacks=[Switch()])
 
 
 def test_a_compute_loss_that_scales_its_losses_weights_them_itself(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
+    caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
 ) -> None:
     class Halved(keras.Model):
         def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
@@ -277,4 +267,4 @@ def test_a_compute_loss_that_scales_its_losses_weights_them_itself(
     inputs = keras.Input((3,))
     heads = [layers.Dense(1, name="price")(inputs), layers.Dense(1, name="age")(inputs)]
     told = {"loss": {"price": "mse", "age": "mae"}, "loss_weights": {"price": 1.0, "age": 2.0}}
-    assert not compiled_and_caught("LP401", Halved(inputs, heads), x, [price, age], told)
+    assert not caught("LP401", Halved(inputs, heads), x, [price, age], told)

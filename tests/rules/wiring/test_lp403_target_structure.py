@@ -41,9 +41,9 @@ def generator(x: np.ndarray, y: Any) -> Iterator[Any]:
 @pytest.mark.parametrize("make", [lambda: functional("dict"), lambda: TwoHeads("dict")], ids=["functional", "subclass"])
 @pytest.mark.parametrize("nest", [list, tuple])
 def test_a_list_for_a_dict_that_is_not_declared_in_sorted_order(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray, make: Any, nest: type
+    caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray, make: Any, nest: type
 ) -> None:
-    (finding,) = compiled_and_caught("LP403", make(), x, nest([price, age]), BOTH, batch_size=ROWS)
+    (finding,) = caught("LP403", make(), x, nest([price, age]), BOTH, batch_size=ROWS)
     assert finding.title == "targets go to the wrong outputs"
     assert "'price' receives array 2" in finding.explanation
     rows = {row.label: (row.before, row.after) for row in finding.counterfactual.rows}
@@ -53,12 +53,10 @@ def test_a_list_for_a_dict_that_is_not_declared_in_sorted_order(
     assert "explains_error" not in finding.evidence
 
 
-def test_the_losses_before_and_after(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
-) -> None:
+def test_the_losses_before_and_after(caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray) -> None:
     model = functional("dict")
     predicted = {key: np.asarray(value, "float64") for key, value in model.predict(x, verbose=0).items()}
-    (finding,) = compiled_and_caught("LP403", model, x, [price, age], BOTH, batch_size=ROWS)
+    (finding,) = caught("LP403", model, x, [price, age], BOTH, batch_size=ROWS)
     rows = {row.label: (row.before, row.after) for row in finding.counterfactual.rows}
     squares = [np.mean((predicted["price"] - target) ** 2) for target in (age, price)]
     absolutes = [np.mean(np.abs(predicted["age"] - target)) for target in (price, age)]
@@ -69,11 +67,9 @@ def test_the_losses_before_and_after(
 
 
 @pytest.mark.parametrize("feed", [Batches, generator], ids=["pydataset", "generator"])
-def test_a_tuple_from_an_iterable(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray, feed: Any
-) -> None:
+def test_a_tuple_from_an_iterable(caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray, feed: Any) -> None:
     def fit(form: str, y: Any) -> Any:
-        return compiled_and_caught(
+        return caught(
             "LP403", functional(form), feed(x, y), None, BOTH, batch_size=None, steps_per_epoch=2, shuffle=False
         )
 
@@ -82,14 +78,12 @@ def test_a_tuple_from_an_iterable(
 
 
 @pytest.mark.backend("tensorflow")
-def test_a_tuple_from_tf_data(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
-) -> None:
+def test_a_tuple_from_tf_data(caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray) -> None:
     import tensorflow as tf
 
     def fit(form: str, y: Any) -> Any:
         data = tf.data.Dataset.from_tensor_slices((x, y)).batch(16)
-        return compiled_and_caught("LP403", functional(form), data, None, BOTH, batch_size=None)
+        return caught("LP403", functional(form), data, None, BOTH, batch_size=None)
 
     assert len(fit("dict", (price, age))) == 1
     assert not fit("dict", {"price": price, "age": age})
@@ -97,9 +91,7 @@ def test_a_tuple_from_tf_data(
 
 
 @pytest.mark.backend("torch")
-def test_a_list_from_a_data_loader(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
-) -> None:
+def test_a_list_from_a_data_loader(caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray) -> None:
     import torch
 
     class Rows(torch.utils.data.Dataset[Any]):
@@ -111,18 +103,16 @@ def test_a_list_from_a_data_loader(
 
     def fit(form: str) -> Any:
         data = torch.utils.data.DataLoader(Rows(), batch_size=16)
-        return compiled_and_caught("LP403", functional(form), data, None, BOTH, batch_size=None)
+        return caught("LP403", functional(form), data, None, BOTH, batch_size=None)
 
     assert len(fit("dict")) == 1
 
 
-def test_an_order_that_only_the_shapes_betray(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray
-) -> None:
+def test_an_order_that_only_the_shapes_betray(caught: Caught, x: np.ndarray, price: np.ndarray) -> None:
     three = np.concatenate([x[:, :1], x[:, :1], x[:, :1]], axis=1)
     model = functional("list", (1, 3))
     predicted = [np.asarray(value, "float64") for value in model.predict(x, verbose=0)]
-    (finding,) = compiled_and_caught("LP403", model, x, [three, price], {"loss": "mse"}, batch_size=ROWS)
+    (finding,) = caught("LP403", model, x, [three, price], {"loss": "mse"}, batch_size=ROWS)
     # Both losses stretch what they get: (32, 3) against (32, 1).
     before = np.mean((predicted[0] - three) ** 2) + np.mean((predicted[1] - price) ** 2)
     after = np.mean((predicted[0] - price) ** 2) + np.mean((predicted[1] - three) ** 2)
@@ -130,12 +120,12 @@ def test_an_order_that_only_the_shapes_betray(
     assert finding.counterfactual.after == pytest.approx(after, rel=1e-4)
 
 
-def test_class_numbers_and_numbers_exchanged(compiled_and_caught: Caught, x: np.ndarray, age: np.ndarray) -> None:
+def test_class_numbers_and_numbers_exchanged(caught: Caught, x: np.ndarray, age: np.ndarray) -> None:
     kind = np.arange(ROWS) % 3
     told = {"loss": [keras.losses.SparseCategoricalCrossentropy(from_logits=True), "mse"]}
-    (finding,) = compiled_and_caught("LP403", functional("list", (3, 1)), x, [age, kind], told)
+    (finding,) = caught("LP403", functional("list", (3, 1)), x, [age, kind], told)
     assert finding.evidence["meant"] == [1, 0]
-    assert not compiled_and_caught("LP403", functional("list", (3, 1)), x, [kind, age], told)
+    assert not caught("LP403", functional("list", (3, 1)), x, [kind, age], told)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +147,7 @@ def test_class_numbers_and_numbers_exchanged(compiled_and_caught: Caught, x: np.
     ],
 )
 def test_another_number_or_nesting(
-    compiled_and_caught: Caught,
+    caught: Caught,
     x: np.ndarray,
     outputs: str,
     widths: tuple[int, int],
@@ -175,7 +165,7 @@ def test_another_number_or_nesting(
     given: Any = array(y) if isinstance(y, int) else None
     if given is None:
         given = [array(w) for w in y] if isinstance(y, list) else {key: array(w) for key, w in y.items()}
-    (finding,) = compiled_and_caught("LP403", model, x, given, {"loss": "mse"})
+    (finding,) = caught("LP403", model, x, given, {"loss": "mse"})
     assert finding.title == title
     assert finding.counterfactual.change == change
     assert finding.evidence["explains_error"] is True
@@ -183,21 +173,17 @@ def test_another_number_or_nesting(
     assert np.isfinite(finding.counterfactual.after)
 
 
-def test_columns_given_in_turn_in_numbers(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
-) -> None:
+def test_columns_given_in_turn_in_numbers(caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray) -> None:
     model = functional("dict")  # price is declared first, though Keras puts age first
     predicted = {key: np.asarray(value, "float64") for key, value in model.predict(x, verbose=0).items()}
     both = np.concatenate([price, age], axis=1)
-    (finding,) = compiled_and_caught("LP403", model, x, both, {"loss": "mse"}, batch_size=ROWS)
+    (finding,) = caught("LP403", model, x, both, {"loss": "mse"}, batch_size=ROWS)
     expected = np.mean((predicted["price"] - price) ** 2) + np.mean((predicted["age"] - age) ** 2)
     assert finding.counterfactual.after == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_dict_for_outputs_without_names(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
-) -> None:
-    (finding,) = compiled_and_caught("LP403", TwoHeads("list"), x, {"price": price, "age": age}, {"loss": "mse"})
+def test_a_dict_for_outputs_without_names(caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray) -> None:
+    (finding,) = caught("LP403", TwoHeads("list"), x, {"price": price, "age": age}, {"loss": "mse"})
     assert finding.counterfactual.change == "a list in the order 'price', 'age'"
     assert "without names" in finding.fix.text
 
@@ -226,7 +212,7 @@ def quantiles(y_true: Any, y_pred: Any) -> Any:
     ],
 )
 def test_targets_that_go_where_they_belong(
-    compiled_and_caught: Caught,
+    caught: Caught,
     x: np.ndarray,
     price: np.ndarray,
     age: np.ndarray,
@@ -237,14 +223,14 @@ def test_targets_that_go_where_they_belong(
 ) -> None:
     arrays = {"p": price, "a": age, "w": np.concatenate([age, age, age], axis=1)}
     nested = keras.tree.map_structure(arrays.__getitem__, y)
-    assert not compiled_and_caught("LP403", functional(outputs, widths), x, nested, told)
+    assert not caught("LP403", functional(outputs, widths), x, nested, told)
 
 
 def test_an_error_of_the_loss_is_not_explained_by_the_targets(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
+    caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
 ) -> None:
     def broken(y_true: Any, y_pred: Any) -> Any:
         raise RuntimeError("no")
 
     for y in ([price, age], {"price": price, "age": age}):
-        assert not compiled_and_caught("LP403", functional("dict"), x, y, {"loss": broken})
+        assert not caught("LP403", functional("dict"), x, y, {"loss": broken})

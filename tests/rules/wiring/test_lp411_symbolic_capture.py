@@ -129,12 +129,12 @@ WAYS = [
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-def test_however_it_is_held(compiled_and_caught: Caught, x: np.ndarray, age: np.ndarray, way: Any) -> None:
+def test_however_it_is_held(caught: Caught, x: np.ndarray, age: np.ndarray, way: Any) -> None:
     model, hidden = small_model()
     weights = [np.asarray(w, "float64") for w in model.get_weights()]
     activations = np.tanh(x @ weights[0] + weights[1])
     expected = np.mean((activations @ weights[2] + weights[3] - age) ** 2) + np.mean(np.abs(activations))
-    (finding,) = compiled_and_caught("LP411", model, x, age, {"loss": way(model, hidden)}, batch_size=ROWS)
+    (finding,) = caught("LP411", model, x, age, {"loss": way(model, hidden)}, batch_size=ROWS)
     assert finding.counterfactual.after == pytest.approx(expected, rel=1e-4)
     assert isinstance(finding.counterfactual.before, str)
     assert finding.evidence["explains_error"] is True
@@ -146,7 +146,7 @@ def test_however_it_is_held(compiled_and_caught: Caught, x: np.ndarray, age: np.
     assert source[finding.where.column : finding.where.end_column] == finding.where.expression
 
 
-def test_every_symbolic_tensor_is_named(compiled_and_caught: Caught, x: np.ndarray, age: np.ndarray) -> None:
+def test_every_symbolic_tensor_is_named(caught: Caught, x: np.ndarray, age: np.ndarray) -> None:
     model, hidden = small_model()
     (inputs,) = model.inputs
     unused = model.outputs[0]
@@ -154,22 +154,22 @@ def test_every_symbolic_tensor_is_named(compiled_and_caught: Caught, x: np.ndarr
     def loss(y_true: Any, y_pred: Any) -> Any:
         return squared(y_true, y_pred) * unused.shape[-1] + size(hidden) + size(inputs)
 
-    (finding,) = compiled_and_caught("LP411", model, x, age, {"loss": loss}, batch_size=ROWS)
+    (finding,) = caught("LP411", model, x, age, {"loss": loss}, batch_size=ROWS)
     assert {symbol["name"] for symbol in finding.evidence["symbols"]} == {"hidden", "inputs"}
     assert "symbolic tensors" in finding.title
 
 
-def test_a_metric(compiled_and_caught: Caught, x: np.ndarray, age: np.ndarray) -> None:
+def test_a_metric(caught: Caught, x: np.ndarray, age: np.ndarray) -> None:
     model, hidden = small_model()
 
     def activity(y_true: Any, y_pred: Any) -> Any:
         return size(hidden)
 
-    (finding,) = compiled_and_caught("LP411", model, x, age, {"loss": "mse", "metrics": [activity]})
+    (finding,) = caught("LP411", model, x, age, {"loss": "mse", "metrics": [activity]})
     assert finding.where.scope.endswith("activity")
 
 
-def test_a_compute_loss(compiled_and_caught: Caught, x: np.ndarray, age: np.ndarray) -> None:
+def test_a_compute_loss(caught: Caught, x: np.ndarray, age: np.ndarray) -> None:
     inputs = keras.Input((3,))
     hidden = layers.Dense(4, name="hidden")(inputs)
 
@@ -179,13 +179,11 @@ def test_a_compute_loss(compiled_and_caught: Caught, x: np.ndarray, age: np.ndar
         ) -> Any:
             return ops.mean(squared(y, y_pred)) + ops.mean(size(hidden))
 
-    (finding,) = compiled_and_caught("LP411", Own(inputs, layers.Dense(1)(hidden)), x, age, {"loss": None})
+    (finding,) = caught("LP411", Own(inputs, layers.Dense(1)(hidden)), x, age, {"loss": None})
     assert finding.where.scope.endswith("compute_loss")
 
 
-def test_the_same_forward_pass_where_layers_are_random(
-    compiled_and_caught: Caught, x: np.ndarray, age: np.ndarray
-) -> None:
+def test_the_same_forward_pass_where_layers_are_random(caught: Caught, x: np.ndarray, age: np.ndarray) -> None:
     """The loss is the difference of the output and of what it was made from: 0, if both come from one pass."""
     inputs = keras.Input((3,))
     dropped = layers.Dropout(0.5)(layers.Dense(64)(inputs))
@@ -194,11 +192,11 @@ def test_the_same_forward_pass_where_layers_are_random(
     def loss(y_true: Any, y_pred: Any) -> Any:
         return ops.mean(ops.square(y_pred - dropped), axis=-1)
 
-    (finding,) = compiled_and_caught("LP411", model, x, age, {"loss": loss})
+    (finding,) = caught("LP411", model, x, age, {"loss": loss})
     assert finding.counterfactual.after == 0.0
 
 
-def test_a_tensor_of_a_model_within_the_model(compiled_and_caught: Caught, x: np.ndarray, age: np.ndarray) -> None:
+def test_a_tensor_of_a_model_within_the_model(caught: Caught, x: np.ndarray, age: np.ndarray) -> None:
     own_inputs = keras.Input((3,))
     encoder = keras.Model(own_inputs, layers.Dense(2, name="code")(own_inputs), name="encoder")
     inputs = keras.Input((3,))
@@ -208,40 +206,40 @@ def test_a_tensor_of_a_model_within_the_model(compiled_and_caught: Caught, x: np
     def loss(y_true: Any, y_pred: Any) -> Any:
         return size(encoder.output) + 0.0 * squared(y_true, y_pred)
 
-    (finding,) = compiled_and_caught("LP411", model, x, age, {"loss": loss}, batch_size=ROWS)
+    (finding,) = caught("LP411", model, x, age, {"loss": loss}, batch_size=ROWS)
     expected = np.mean(np.abs(2.0 * x.astype("float64") @ kernel + bias))
     assert finding.counterfactual.after == pytest.approx(expected, rel=1e-4)
 
 
-def test_what_only_reads_a_shape_is_silent(compiled_and_caught: Caught, x: np.ndarray, age: np.ndarray) -> None:
+def test_what_only_reads_a_shape_is_silent(caught: Caught, x: np.ndarray, age: np.ndarray) -> None:
     model, hidden = small_model()
 
     def loss(y_true: Any, y_pred: Any) -> Any:
         return squared(y_true, y_pred) * hidden.shape[-1]
 
-    assert not compiled_and_caught("LP411", model, x, age, {"loss": loss})
+    assert not caught("LP411", model, x, age, {"loss": loss})
 
 
-def test_another_error_is_not_explained(compiled_and_caught: Caught, x: np.ndarray, age: np.ndarray) -> None:
+def test_another_error_is_not_explained(caught: Caught, x: np.ndarray, age: np.ndarray) -> None:
     model, hidden = small_model()
 
     def loss(y_true: Any, y_pred: Any) -> Any:
         raise RuntimeError(str(hidden.shape))
 
-    assert not compiled_and_caught("LP411", model, x, age, {"loss": loss})
+    assert not caught("LP411", model, x, age, {"loss": loss})
 
 
-def test_a_tensor_of_no_model_at_hand_is_silent(compiled_and_caught: Caught, x: np.ndarray, age: np.ndarray) -> None:
+def test_a_tensor_of_no_model_at_hand_is_silent(caught: Caught, x: np.ndarray, age: np.ndarray) -> None:
     elsewhere = layers.Dense(2)(keras.Input((7,)))
     model, _ = small_model()
 
     def loss(y_true: Any, y_pred: Any) -> Any:
         return squared(y_true, y_pred) + size(elsewhere)
 
-    assert not compiled_and_caught("LP411", model, x, age, {"loss": loss})
+    assert not caught("LP411", model, x, age, {"loss": loss})
 
 
-def test_what_holds_it_is_left_as_it_was(compiled_and_caught: Caught, x: np.ndarray, age: np.ndarray) -> None:
+def test_what_holds_it_is_left_as_it_was(caught: Caught, x: np.ndarray, age: np.ndarray) -> None:
     model, hidden = small_model()
     held = [hidden]
 
@@ -249,7 +247,7 @@ def test_what_holds_it_is_left_as_it_was(compiled_and_caught: Caught, x: np.ndar
         return squared(y_true, y_pred) + size(held[0]) + size(activations)
 
     partial = functools.partial(loss, activations=hidden)
-    assert compiled_and_caught("LP411", model, x, age, {"loss": partial})
+    assert caught("LP411", model, x, age, {"loss": partial})
     assert held[0] is hidden
     assert loss.__defaults__ == (hidden,)
     assert partial.keywords["activations"] is hidden

@@ -46,14 +46,14 @@ def outputs(model: Any, x: np.ndarray, name: str) -> np.ndarray:
 )
 @pytest.mark.parametrize("weight", [None, 0.25])
 def test_the_second_loss_of_one_output_has_no_effect(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray, losses: Any, weight: float | None
+    caught: Caught, x: np.ndarray, price: np.ndarray, losses: Any, weight: float | None
 ) -> None:
     model = functional("one")
     error = price - outputs(model, x, "price")
     told = {"loss": losses}
     if weight is not None:
         told["loss_weights"] = {"price": [1.0, weight]} if isinstance(losses, dict) else [1.0, weight]
-    (finding,) = compiled_and_caught("LP412", model, x, price, told, batch_size=ROWS)
+    (finding,) = caught("LP412", model, x, price, told, batch_size=ROWS)
     before, part = np.mean(error**2), np.mean(np.abs(error))
     assert finding.counterfactual.before == pytest.approx(before, rel=1e-5)
     assert finding.counterfactual.after == pytest.approx(before + (1.0 if weight is None else weight) * part, rel=1e-5)
@@ -64,39 +64,39 @@ def test_the_second_loss_of_one_output_has_no_effect(
     assert "has no effect on the loss" in finding.title
 
 
-def test_three_losses_drop_two(compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray) -> None:
-    (finding,) = compiled_and_caught("LP412", functional("one"), x, price, {"loss": [squared, absolute, "huber"]})
+def test_three_losses_drop_two(caught: Caught, x: np.ndarray, price: np.ndarray) -> None:
+    (finding,) = caught("LP412", functional("one"), x, price, {"loss": [squared, absolute, "huber"]})
     assert finding.evidence["dropped"] == ["absolute", "huber"]
     assert "have no effect" in finding.title
 
 
-def test_the_fix_is_the_weighted_sum(compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray) -> None:
+def test_the_fix_is_the_weighted_sum(caught: Caught, x: np.ndarray, price: np.ndarray) -> None:
     told = {"loss": [squared, absolute], "loss_weights": [1.0, 0.5]}
-    (finding,) = compiled_and_caught("LP412", functional("one"), x, price, told)
+    (finding,) = caught("LP412", functional("one"), x, price, told)
     assert finding.fix.code == "loss=lambda y_true, y_pred: squared(y_true, y_pred) + 0.5 * absolute(y_true, y_pred)"
-    written: Callable[..., Any] = eval(  # noqa: S307 - our own suggestion must be Python that runs
+    written: Callable[..., Any] = eval(
         finding.fix.code.removeprefix("loss="), {"squared": squared, "absolute": absolute}
     )
-    assert not compiled_and_caught("LP412", functional("one"), x, price, {"loss": written})
+    assert not caught("LP412", functional("one"), x, price, {"loss": written})
 
 
 @pytest.mark.parametrize("form", ["functional", "subclassed"])
 def test_fewer_losses_than_outputs(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray, form: str
+    caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray, form: str
 ) -> None:
     model = functional("list") if form == "functional" else TwoHeads("list")
-    (finding,) = compiled_and_caught("LP412", model, x, [price, age], {"loss": [squared]}, batch_size=ROWS)
+    (finding,) = caught("LP412", model, x, [price, age], {"loss": [squared]}, batch_size=ROWS)
     assert finding.title == ("output 'age' is not trained" if form == "functional" else "output 2 is not trained")
     assert finding.counterfactual.after > finding.counterfactual.before
 
 
 def test_fewer_losses_than_outputs_in_numbers(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
+    caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
 ) -> None:
     model = functional("list")
     first = np.mean((price - outputs(model, x, "price")) ** 2)
     second = np.mean((age - outputs(model, x, "age")) ** 2)
-    (finding,) = compiled_and_caught("LP412", model, x, [price, age], {"loss": [squared]}, batch_size=ROWS)
+    (finding,) = caught("LP412", model, x, [price, age], {"loss": [squared]}, batch_size=ROWS)
     assert finding.counterfactual.before == pytest.approx(first, rel=1e-5)
     assert finding.counterfactual.after == pytest.approx(first + second, rel=1e-5)
 
@@ -118,7 +118,7 @@ def test_fewer_losses_than_outputs_in_numbers(
     ],
 )
 def test_losses_that_all_count(
-    compiled_and_caught: Caught,
+    caught: Caught,
     x: np.ndarray,
     price: np.ndarray,
     age: np.ndarray,
@@ -126,17 +126,15 @@ def test_losses_that_all_count(
     told: dict[str, Any],
 ) -> None:
     y = {"one": price, "list": [price, age], "dict": {"price": price, "age": age}}[outputs]
-    assert not compiled_and_caught("LP412", functional(outputs), x, y, told)
+    assert not caught("LP412", functional(outputs), x, y, told)
 
 
-def test_an_output_without_target_is_left_out_on_purpose(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray
-) -> None:
-    assert not compiled_and_caught("LP412", functional("list"), x, [price], {"loss": [squared]})
+def test_an_output_without_target_is_left_out_on_purpose(caught: Caught, x: np.ndarray, price: np.ndarray) -> None:
+    assert not caught("LP412", functional("list"), x, [price], {"loss": [squared]})
 
 
 def test_a_compute_loss_that_scales_its_losses_drops_none(
-    compiled_and_caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
+    caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray
 ) -> None:
     class Halved(keras.Model):
         def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
@@ -144,4 +142,4 @@ def test_a_compute_loss_that_scales_its_losses_drops_none(
 
     inputs = keras.Input((3,))
     model = Halved(inputs, [layers.Dense(1)(inputs), layers.Dense(1)(inputs)])
-    assert not compiled_and_caught("LP412", model, x, [price, age], {"loss": [squared, absolute]})
+    assert not caught("LP412", model, x, [price, age], {"loss": [squared, absolute]})

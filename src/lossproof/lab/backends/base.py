@@ -31,9 +31,7 @@ class Backend(Protocol):
     def is_concrete(self, value: object) -> bool:
         """Whether `value` is a tensor of this backend that has values now (not a tracer, not a graph tensor)."""
 
-    def gradient(
-        self, function: Callable[..., Tensor], inputs: Sequence[Tensor]
-    ) -> tuple[Tensor, list[Tensor | None]]:
+    def gradient(self, function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> tuple[Tensor, list[Tensor | None]]:
         """Value of `function(*inputs)`, summed, and its gradient for each input, eagerly.
 
         None where autodiff finds no connection (JAX cannot tell and gives zeros).
@@ -67,18 +65,14 @@ class Backend(Protocol):
     def interpreted(self) -> AbstractContextManager[None]:
         """Inside, functions that the user compiled (`tf.function`, `jax.jit`) run as plain Python, each time."""
 
-    def differentiation(
-        self, note: Callable[[Tensor], None]
-    ) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
+    def differentiation(self, note: Callable[[Tensor], None]) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
         """Replacements, as (owner, attribute, original -> replacement), that tell `note` each loss a user's step
         differentiates, as a concrete tensor."""
 
     def custom_gradients(self, note: Callable[[str], None]) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
         """Replacements, as in `differentiation`, that tell `note` the name of each gradient that the user defined."""
 
-    def forward_mode(
-        self, function: Callable[..., Any], inputs: Sequence[Tensor], directions: Sequence[Tensor]
-    ) -> Any:
+    def forward_mode(self, function: Callable[..., Any], inputs: Sequence[Tensor], directions: Sequence[Tensor]) -> Any:
         """What `function(inputs, derivative)` returns, run eagerly under forward-mode autodiff.
 
         `derivative(value)` is, inside, the derivative of any tensor that came of the inputs, along the directions; None

@@ -37,9 +37,7 @@ class JaxBackend:
     def is_concrete(self, value: object) -> bool:
         return isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer)
 
-    def gradient(
-        self, function: Callable[..., Tensor], inputs: Sequence[Tensor]
-    ) -> tuple[Tensor, list[Tensor | None]]:
+    def gradient(self, function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> tuple[Tensor, list[Tensor | None]]:
         def total(*tensors: Tensor) -> Tensor:
             return jnp.sum(function(*tensors))
 
@@ -76,9 +74,7 @@ class JaxBackend:
         context: AbstractContextManager[None] = jax.disable_jit()
         return context
 
-    def forward_mode(
-        self, function: Callable[..., Any], inputs: Sequence[Tensor], directions: Sequence[Tensor]
-    ) -> Any:
+    def forward_mode(self, function: Callable[..., Any], inputs: Sequence[Tensor], directions: Sequence[Tensor]) -> Any:
         results = []
 
         def derivative(value: Any) -> np.ndarray | None:

@@ -43,9 +43,7 @@ class TensorFlowBackend:
     def is_concrete(self, value: object) -> bool:
         return isinstance(value, tf.Variable) or (isinstance(value, tf.Tensor) and hasattr(value, "_numpy"))
 
-    def gradient(
-        self, function: Callable[..., Tensor], inputs: Sequence[Tensor]
-    ) -> tuple[Tensor, list[Tensor | None]]:
+    def gradient(self, function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> tuple[Tensor, list[Tensor | None]]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             for tensor in inputs:
                 tape.watch(tensor)
@@ -89,7 +87,7 @@ class TensorFlowBackend:
             finally:
                 generator.state.assign(kept)
                 eager._seed, eager._rng = before
-                if state is not None:
+                if state is not None and isinstance(before[1], random.Random):
                     before[1].setstate(state)
 
     def double_precision(self) -> AbstractContextManager[None]:
@@ -109,9 +107,7 @@ class TensorFlowBackend:
         finally:
             tf.config.run_functions_eagerly(before)
 
-    def forward_mode(
-        self, function: Callable[..., Any], inputs: Sequence[Tensor], directions: Sequence[Tensor]
-    ) -> Any:
+    def forward_mode(self, function: Callable[..., Any], inputs: Sequence[Tensor], directions: Sequence[Tensor]) -> Any:
         with tf.autodiff.ForwardAccumulator(list(inputs), list(directions)) as accumulator:
 
             def derivative(value: Any) -> np.ndarray | None:

@@ -43,9 +43,7 @@ class TorchBackend:
     def is_concrete(self, value: object) -> bool:
         return isinstance(value, torch.Tensor) and value.device.type != "meta"
 
-    def gradient(
-        self, function: Callable[..., Tensor], inputs: Sequence[Tensor]
-    ) -> tuple[Tensor, list[Tensor | None]]:
+    def gradient(self, function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> tuple[Tensor, list[Tensor | None]]:
         leaves = [tensor.detach().clone().requires_grad_(True) for tensor in inputs]
         with torch.enable_grad():
             value = function(*leaves).sum()
@@ -83,9 +81,7 @@ class TorchBackend:
     def interpreted(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def forward_mode(
-        self, function: Callable[..., Any], inputs: Sequence[Tensor], directions: Sequence[Tensor]
-    ) -> Any:
+    def forward_mode(self, function: Callable[..., Any], inputs: Sequence[Tensor], directions: Sequence[Tensor]) -> Any:
         with torch.autograd.forward_ad.dual_level():
             pairs = zip(inputs, directions, strict=True)
             duals = [torch.autograd.forward_ad.make_dual(t.detach(), d) for t, d in pairs]

@@ -134,7 +134,7 @@ def _nonfinite(leaf: Any, to_numpy: Callable[[Any], Any], nan_only: bool) -> boo
     try:
         array = np.asarray(leaf if isinstance(leaf, float | complex) else to_numpy(leaf))
         return bool(np.isnan(array).any() if nan_only else not np.isfinite(array).all())
-    except Exception:  # noqa: BLE001  symbolic, or of a dtype that cannot be NaN, such as strings
+    except Exception:  #  symbolic, or of a dtype that cannot be NaN, such as strings
         return False
 
 

@@ -79,7 +79,7 @@ class Recorder:
         result = error = failed = None
         try:
             result = twin(*args, **kwargs)
-        except Exception as raised:  # noqa: BLE001  the user's exception is what was asked for
+        except Exception as raised:  #  the user's exception is what was asked for
             error = raised
             failed = self._failed(raised)
         self._pending.clear()
@@ -101,7 +101,7 @@ class Recorder:
                 self.truncated = True
                 return
             event = Event(self._place(site, site), site.kind, self._copy(value, ()), operands, depth)
-        except Exception as error:  # noqa: BLE001  whatever is wrong here, the user's code must go on
+        except Exception as error:  #  whatever is wrong here, the user's code must go on
             self._twins.note(f"a value of {site.scope} could not be recorded: {error!r}")
             return
         self._clock += 1

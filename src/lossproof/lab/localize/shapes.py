@@ -13,7 +13,7 @@ def shape_of(value: Any) -> Shape | None:
     """The shape of a tensor, None for its unknown axes; None for what has no shape, or an unknown rank."""
     try:
         return tuple(int(size) if isinstance(size, Integral) else None for size in value.shape)
-    except Exception:  # noqa: BLE001  `shape` of an arbitrary object may be anything and do anything
+    except Exception:  #  `shape` of an arbitrary object may be anything and do anything
         return None
 
 

@@ -41,7 +41,7 @@ class Twins:
             return function
         try:
             twin = self._twin(function)
-        except Exception as error:  # noqa: BLE001  whatever is wrong here, the user's call must go on
+        except Exception as error:  #  whatever is wrong here, the user's call must go on
             self.note(f"{type(error).__name__} while it was instrumented: {error}", function)
             return function
         return function if twin is None else twin

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,7 +49,7 @@ traced anew (it does).
         "https://github.com/keras-team/keras/issues/13826",
     )
     backends = ("tensorflow", "jax")
-    guilty = '''
+    guilty = """
 import keras
 import numpy as np
 from keras import layers, ops
@@ -80,8 +81,8 @@ class Anneal(keras.callbacks.Callback):
 model = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
 model.compile(optimizer="sgd", loss=loss)
 model.fit(x, y, epochs=3, callbacks=[Anneal()], verbose=0)
-'''
-    innocent = '''
+"""
+    innocent = """
 import keras
 import numpy as np
 from keras import layers, ops
@@ -112,7 +113,7 @@ class Anneal(keras.callbacks.Callback):
 model = keras.Sequential([keras.Input((3,)), layers.Dense(1), shrinking])
 model.compile(optimizer="sgd", loss="mse")
 model.fit(x, y, epochs=3, callbacks=[Anneal()], verbose=0)
-'''
+"""
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         capture = lab.capture
@@ -120,11 +121,11 @@ model.fit(x, y, epochs=3, callbacks=[Anneal()], verbose=0)
             raise NotApplicable("no value that the objective can read was changed while it was trained")
         _ = lab.evaluation
         for change in capture.changes.changed.values():
-            outcome = lab.attempt(lambda change=change: lab.following(change))
+            outcome = lab.attempt(partial(lab.following, change))
             if outcome is not None and outcome.stuck:
                 yield self._frozen(lab, change, outcome)
         for lost in capture.lost:
-            values = lab.attempt(lambda lost=lost: lab.with_variable(lost.variable, lost.value))
+            values = lab.attempt(partial(lab.with_variable, lost.variable, lost.value))
             if values is not None and differs(*values):
                 yield self._lost(lost, *values)
                 break

@@ -42,7 +42,7 @@ gradients that you define yourself (`custom_gradient`, `no_grad`) are left alone
         "C. Ridders, Adv. Eng. Software 4(2), 1982",
     )
     backends = ("tensorflow",)
-    guilty = '''
+    guilty = """
 import keras
 import numpy as np
 from keras import layers, ops
@@ -60,8 +60,8 @@ def weighted(y_true, y_pred):
 model = keras.Sequential([keras.Input((4,)), layers.Dense(3, activation="softmax")])
 model.compile(optimizer="sgd", loss=weighted)
 model.fit(x, y, verbose=0)
-'''
-    innocent = '''
+"""
+    innocent = """
 import keras
 import numpy as np
 from keras import layers, ops
@@ -79,7 +79,7 @@ def weighted(y_true, y_pred):
 model = keras.Sequential([keras.Input((4,)), layers.Dense(3, activation="softmax")])
 model.compile(optimizer="sgd", loss=weighted)
 model.fit(x, y, verbose=0)
-'''
+"""
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         reasons: list[str] = []

@@ -126,7 +126,7 @@ model.fit(x, y, verbose=0)
                 f"The output saturates, so training drives its predictions onto their targets exactly{at}; the value "
                 f"of {name} is finite there, its derivative is not."
             )
-        elif trouble.affected == trouble.batch:
+        elif trouble.affected == trouble.searched:
             yield f"The value of {name} is finite on the batch{at}, its derivative is not."
         else:
             yield f"The gradient of {name} is not finite because of {telling.rows(trouble)}{at}; without them it is."

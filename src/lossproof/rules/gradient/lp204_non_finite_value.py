@@ -121,14 +121,14 @@ model.fit(x, y, verbose=0)
                 f"The output saturates, so training drives its predictions onto their targets exactly{at}; there "
                 f"{name} is {what}."
             )
-        elif trouble.affected == trouble.batch:
+        elif trouble.affected == trouble.searched:
             yield f"{name} is {what} for the whole batch{at}."
         else:
             yield f"{name} is {what} on {telling.rows(trouble)}{at}, and finite on the others."
-        if trouble.event is not None and trouble.event.operands:
+        if trouble.arrived is not None:
+            yield f"The {trouble.arrived} are NaN or infinite when they arrive."
+        elif trouble.event is not None and trouble.event.operands:
             yield f"It is born in `{trouble.event.place.expression}`."
-        elif trouble.event is not None and trouble.event.kind == "name":
-            yield f"`{trouble.event.place.expression}` is not finite when it arrives."
         if trouble.modes:
             yield f"It shows under {trouble.modes}."
         logged = telling.reported(lab.capture.logs)
@@ -137,8 +137,8 @@ model.fit(x, y, verbose=0)
         yield "One such sample spoils the loss of its batch and, by the gradient, every weight. Nothing raises."
 
     def _fix(self, trouble: Trouble) -> str:
-        if trouble.event is not None and trouble.event.kind == "name":
-            return "Clean the data, or mask such entries in the loss before they are used in arithmetic."
+        if trouble.arrived is not None:
+            return f"Clean the {trouble.arrived}, or replace such entries before any arithmetic is done on them."
         return (
             "Guard the operand, not the result: a divisor by ops.maximum(divisor, 1e-7) (or 1.0 for a count), a "
             "logarithm by an epsilon of at least 1e-7 inside."

@@ -19,7 +19,7 @@ def where_met(trouble: Trouble) -> str:
     """On which inputs, for a title."""
     if trouble.reach == "confident":
         return "where a prediction is right and as sure as it can be"
-    if not trouble.rows or trouble.affected == trouble.batch:
+    if not trouble.rows or trouble.affected == trouble.searched:
         return f"on {'the first' if trouble.reach == 'captured' else 'a'} batch of {trouble.batch}"
     if trouble.affected == 1:
         return f"because of 1 row of {trouble.searched}"
@@ -28,7 +28,7 @@ def where_met(trouble: Trouble) -> str:
 
 def measured(trouble: Trouble) -> str:
     """What was looked at."""
-    if trouble.reach == "data":
+    if trouble.searched != trouble.batch:
         return f"{trouble.searched} rows of the data"
     return f"1 batch of {trouble.batch}"
 
@@ -45,13 +45,12 @@ def numbers(trouble: Trouble) -> str:
 
 def rows(trouble: Trouble) -> str:
     """Which rows, as `rows 3, 17 and 40`."""
-    unit = "row" if trouble.reach == "data" else "sample"
     few = [str(row) for row in trouble.rows[:SHOWN]]
     rest = trouble.affected - len(few)
     if len(few) == 1:
-        return f"{unit} {few[0]}"
+        return f"row {few[0]}"
     listed = ", ".join(few) if rest > 0 else f"{', '.join(few[:-1])} and {few[-1]}"
-    return f"{unit}s {listed}" + (f" and {rest} more" if rest > 0 else "")
+    return f"rows {listed}" + (f" and {rest} more" if rest > 0 else "")
 
 
 def evidence(trouble: Trouble) -> dict[str, object]:
@@ -70,10 +69,10 @@ def evidence(trouble: Trouble) -> dict[str, object]:
 def place(lab: Lab, trouble: Trouble) -> Place | None:
     """The expression in which it is born; the call where the numbers came in like that; else the loss."""
     event = trouble.event
+    if trouble.arrived is not None:
+        return lab.capture.where
     if event is not None and event.operands:
         return lab.place_of_event(event)
-    if event is not None and event.kind == "name" and trouble.kind == "value":
-        return lab.capture.where
     if trouble.subject is not None:
         return lab.place(trouble.subject)
     if lab.overrides_train_step:

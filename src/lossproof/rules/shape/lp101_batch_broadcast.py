@@ -40,7 +40,7 @@ loss.
         "keras/src/losses/losses.py, LossFunctionWrapper.call: only functions are aligned",
         "https://github.com/keras-team/keras/issues/19601",
     )
-    guilty = '''
+    guilty = """
 import keras
 import numpy as np
 from keras import layers, ops
@@ -58,8 +58,8 @@ class SquaredError(keras.losses.Loss):
 model = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
 model.compile(optimizer="sgd", loss=SquaredError())
 model.fit(x, y, verbose=0)
-'''
-    innocent = '''
+"""
+    innocent = """
 import keras
 import numpy as np
 from keras import layers, ops
@@ -76,7 +76,7 @@ def squared_error(y_true, y_pred):
 model = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
 model.compile(optimizer="sgd", loss=squared_error)
 model.fit(x, y, verbose=0)
-'''
+"""
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         subjects = [*lab.subjects, *lab.metrics]

@@ -38,7 +38,7 @@ sample and then weighted does.
         "keras/src/losses/loss.py, reduce_weighted_values",
         "https://github.com/tensorflow/tensorflow/issues/85174",
     )
-    guilty = '''
+    guilty = """
 import keras
 import numpy as np
 from keras import layers, ops
@@ -56,8 +56,8 @@ def squared_error(y_true, y_pred):
 model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
 model.compile(optimizer="sgd", loss=squared_error)
 model.fit(x, y, sample_weight=trust, verbose=0)
-'''
-    innocent = '''
+"""
+    innocent = """
 import keras
 import numpy as np
 from keras import layers, ops
@@ -75,14 +75,16 @@ def squared_error(y_true, y_pred):
 model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
 model.compile(optimizer="sgd", loss=squared_error)
 model.fit(x, y, sample_weight=trust, verbose=0)
-'''
+"""
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         if not lab.losses:
             raise NotApplicable("no loss returns a value to Keras")
         for subject in lab.losses:
             if lab.unreduced(subject).ndim == 0 and subject.batch_size > 1:
-                yield from self._weights(lab, subject) if subject.sample_weight is not None else self._note(lab, subject)
+                yield from (
+                    self._weights(lab, subject) if subject.sample_weight is not None else self._note(lab, subject)
+                )
 
     def _weights(self, lab: Lab, subject: LossSubject) -> Iterator[Finding]:
         size = subject.batch_size
@@ -124,7 +126,9 @@ model.fit(x, y, sample_weight=trust, verbose=0)
         )
 
     def _alone(self, lab: Lab, subject: LossSubject, row: int) -> float:
-        value = lab.attempt(lambda: float(lab.unreduced(subject.rows(np.array([row])).changed(sample_weight=None)).sum()))
+        value = lab.attempt(
+            lambda: float(lab.unreduced(subject.rows(np.array([row])).changed(sample_weight=None)).sum())
+        )
         return np.nan if value is None else value
 
     def _note(self, lab: Lab, subject: LossSubject) -> Iterator[Finding]:

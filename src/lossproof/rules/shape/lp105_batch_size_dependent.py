@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lossproof.findings.finding import Counterfactual, Finding, Fix, Row, Severity
 from lossproof.lab.noise import differs
-from lossproof.rules.rule import NotApplicable, Rule
+from lossproof.rules.rule import Rule
 
 if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
@@ -40,7 +41,7 @@ the number of samples.
         "keras/src/losses/loss.py, reduce_values: scalars are returned as they are",
         "https://github.com/umbertogriffo/focal-loss-keras/issues/5",
     )
-    guilty = '''
+    guilty = """
 import keras
 import numpy as np
 from keras import layers, ops
@@ -57,8 +58,8 @@ def squared_error(y_true, y_pred):
 model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
 model.compile(optimizer="sgd", loss=squared_error)
 model.fit(x, y, batch_size=40, verbose=0)
-'''
-    innocent = '''
+"""
+    innocent = """
 import keras
 import numpy as np
 from keras import layers, ops
@@ -75,7 +76,7 @@ def squared_error(y_true, y_pred):
 model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
 model.compile(optimizer="sgd", loss=squared_error)
 model.fit(x, y, batch_size=40, verbose=0)
-'''
+"""
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         for subject in lab.subjects:
@@ -83,7 +84,11 @@ model.fit(x, y, batch_size=40, verbose=0)
 
     def _check(self, lab: Lab, subject: Subject) -> Iterator[Finding]:
         size = subject.batch_size
-        values = [lab.attempt(lambda n=n: lab.value(subject.rows(np.tile(np.arange(size), n)))) for n in (1, *COPIES)]
+
+        def copied(n: int) -> float:
+            return lab.value(subject.rows(np.tile(np.arange(size), n)))
+
+        values = [lab.attempt(partial(copied, n)) for n in (1, *COPIES)]
         if any(value is None or not np.isfinite(value) for value in values) or values[0] == 0.0:
             return
         before = values[0]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ model afterwards. Transfer learning, fine-tuning, alternating training and GANs 
 **What to do.** Build fresh layers for each model, with the same seed (`keras.utils.set_random_seed`).
 """
     source = ("https://github.com/keras-team/keras/issues/16836",)
-    guilty = '''
+    guilty = """
 import keras
 import numpy as np
 from keras import layers
@@ -53,8 +54,8 @@ for loss in ("mse", "huber"):
     model.compile(optimizer=keras.optimizers.Adam(0.1), loss=loss)
     history = model.fit(x, y, verbose=0)  # expect: LP501
     print(loss, history.history["loss"])
-'''
-    innocent = '''
+"""
+    innocent = """
 import keras
 import numpy as np
 from keras import layers
@@ -69,7 +70,7 @@ for loss in ("mse", "huber"):
     model.compile(optimizer=keras.optimizers.Adam(0.1), loss=loss)
     history = model.fit(x, y, verbose=0)
     print(loss, history.history["loss"])
-'''
+"""
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         trainings = lab.run.trainings
@@ -137,5 +138,5 @@ for loss in ("mse", "huber"):
         return (Row(f"first epoch's loss: {first.model_name}, then {mine.model_name}", logs[0], logs[1]),)
 
 
-def _alive(reference: object) -> object:
-    return reference()  # type: ignore[operator]
+def _alive(reference: weakref.ref[Any]) -> Any:
+    return reference()

@@ -49,7 +49,7 @@ not, one is added to each loss and the total must grow by the weight that its ow
         "keras/src/trainers/compile_utils.py, CompileLoss.build and CompileLoss.call",
         "https://github.com/tensorflow/tensorflow/issues/72679",
     )
-    guilty = '''
+    guilty = """
 import keras
 import numpy as np
 from keras import layers
@@ -66,8 +66,8 @@ sex_out = layers.Dense(1, activation="sigmoid", name="sex_head")(hidden)
 model = keras.Model(inputs, [age_out, sex_out])
 model.compile(optimizer="sgd", loss={"age": "mse", "sex_head": "binary_crossentropy"})  # expect: LP401
 model.fit(x, [age, sex], verbose=0)
-'''
-    innocent = '''
+"""
+    innocent = """
 import keras
 import numpy as np
 from keras import layers
@@ -84,7 +84,7 @@ sex_out = layers.Dense(1, activation="sigmoid", name="sex_head")(hidden)
 model = keras.Model(inputs, [age_out, sex_out])
 model.compile(optimizer="sgd", loss={"age_head": "mse", "sex_head": "binary_crossentropy"})
 model.fit(x, [age, sex], verbose=0)
-'''
+"""
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         compiled = lab.compiled

@@ -39,7 +39,7 @@ or, where the script failed, the objective now has a value.
         "keras/src/trainers/compile_utils.py, CompileLoss.call: `tree.pack_sequence_as(y_pred, y_true)`",
         "https://github.com/keras-team/keras/issues/20596",
     )
-    guilty = '''
+    guilty = """
 import keras
 import numpy as np
 from keras import layers
@@ -54,8 +54,8 @@ hidden = layers.Dense(8, activation="relu")(inputs)
 model = keras.Model(inputs, {"wind": layers.Dense(1)(hidden), "rain": layers.Dense(1)(hidden)})
 model.compile(optimizer="sgd", loss={"wind": "mse", "rain": "mae"})
 model.fit(x, [wind, rain], verbose=0)  # expect: LP403
-'''
-    innocent = '''
+"""
+    innocent = """
 import keras
 import numpy as np
 from keras import layers
@@ -70,7 +70,7 @@ hidden = layers.Dense(8, activation="relu")(inputs)
 model = keras.Model(inputs, {"rain": layers.Dense(1)(hidden), "wind": layers.Dense(1)(hidden)})
 model.compile(optimizer="sgd", loss={"wind": "mse", "rain": "mae"})
 model.fit(x, [rain, wind], verbose=0)  # declared in the order of the alphabet
-'''
+"""
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         compiled = lab.compiled

@@ -35,7 +35,7 @@ are dropped), or it grows by twice their sum (they are counted twice).
         "keras/src/trainers/trainer.py, Trainer.compute_loss",
         "https://github.com/tensorflow/tensorflow/issues/33219",
     )
-    guilty = '''
+    guilty = """
 import keras
 import numpy as np
 from keras import layers, ops, regularizers
@@ -60,8 +60,8 @@ class Autoencoder(keras.Model):
 model = Autoencoder()
 model.compile(optimizer="sgd")
 model.fit(x, verbose=0)
-'''
-    innocent = '''
+"""
+    innocent = """
 import keras
 import numpy as np
 from keras import layers, ops, regularizers
@@ -86,7 +86,7 @@ class Autoencoder(keras.Model):
 model = Autoencoder()
 model.compile(optimizer="sgd")
 model.fit(x, verbose=0)
-'''
+"""
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         if not lab.overrides_compute_loss and not lab.overrides_train_step:
@@ -105,9 +105,7 @@ model.fit(x, verbose=0)
         elif abs(times - 2.0) <= spread:
             yield self._finding(lab, 2, plain, plain - added, added, doubled)
 
-    def _finding(
-        self, lab: Lab, times: int, before: float, after: float, added: float, doubled: float
-    ) -> Finding:
+    def _finding(self, lab: Lab, times: int, before: float, after: float, added: float, doubled: float) -> Finding:
         how = "are not part of the loss" if times == 0 else "are counted twice"
         method = "compute_loss" if lab.overrides_compute_loss else "train_step"
         return Finding(

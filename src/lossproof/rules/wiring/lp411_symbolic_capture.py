@@ -36,7 +36,7 @@ tensor as a further output of the model and give it a loss. Or override `compute
         "keras/src/backend/common/keras_tensor.py, KerasTensor.__tf_tensor__ and __jax_array__",
         "https://github.com/keras-team/keras/issues/5563",
     )
-    guilty = '''
+    guilty = """
 import keras
 import numpy as np
 from keras import layers, ops
@@ -56,8 +56,8 @@ def sparse_mse(y_true, y_pred):
 
 model.compile(optimizer="sgd", loss=sparse_mse)
 model.fit(x, y, verbose=0)
-'''
-    innocent = '''
+"""
+    innocent = """
 import keras
 import numpy as np
 from keras import layers, ops
@@ -81,7 +81,7 @@ def sparsity(_, activations):
 
 model.compile(optimizer="sgd", loss=[mse, sparsity])
 model.fit(x, [y, y], verbose=0)
-'''
+"""
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         error = lab.capture.error

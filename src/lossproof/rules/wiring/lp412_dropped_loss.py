@@ -38,7 +38,7 @@ as `metrics` to watch them. For several outputs, give one loss for each; `None` 
         "keras/src/trainers/compile_utils.py, CompileLoss.call: `return loss_values[0]`",
         "https://github.com/keras-team/keras-tuner/issues/358",
     )
-    guilty = '''
+    guilty = """
 import keras
 import numpy as np
 from keras import layers, ops
@@ -59,8 +59,8 @@ def roughness(y_true, y_pred):
 model = keras.Sequential([keras.Input((6,)), layers.Dense(5)])
 model.compile(optimizer="sgd", loss=[fit, roughness], loss_weights=[1.0, 0.3])  # expect: LP412
 model.fit(x, y, verbose=0)
-'''
-    innocent = '''
+"""
+    innocent = """
 import keras
 import numpy as np
 from keras import layers, ops
@@ -85,7 +85,7 @@ def fit_and_roughness(y_true, y_pred):
 model = keras.Sequential([keras.Input((6,)), layers.Dense(5)])
 model.compile(optimizer="sgd", loss=fit_and_roughness, metrics=[fit, roughness])
 model.fit(x, y, verbose=0)
-'''
+"""
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         compiled = lab.compiled
