@@ -35,7 +35,7 @@ def test_codes_and_names_are_unique() -> None:
 def test_the_file_is_named_after_the_rule(rule: Rule) -> None:
     path = Path(inspect.getfile(type(rule)))
     assert path.stem == f"{rule.code.lower()}_{rule.name.replace('-', '_')}"
-    assert len(path.read_text().splitlines()) < 320
+    assert len(path.read_text().splitlines()) < 350
 
 
 @EACH_RULE

@@ -17,7 +17,7 @@ from lossproof.lab.intent import Stops, custom_gradients
 from lossproof.lab.lab import Lab
 from lossproof.lab.numeric import Slope, noise_of, slope
 from lossproof.lab.predictions import float_leaves, with_float_leaves
-from lossproof.lab.subject import Subject
+from lossproof.lab.subject import LossSubject, Subject
 from lossproof.rules.rule import NotApplicable
 
 DIRECTIONS = 4

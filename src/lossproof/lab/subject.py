@@ -96,6 +96,8 @@ class LossSubject(Subject):
     """A `keras.losses.Loss` with what it received."""
 
     loss: Any = None
+    precision: str | None = None
+    """The dtype in which the user's function gets its tensors; None for the loss's own, as in training."""
 
     def total(self) -> Tensor:
         return self.loss(self.y_true, self.y_pred, self.sample_weight)
@@ -128,10 +130,7 @@ class LossSubject(Subject):
 
     def _converted(self) -> tuple[Any, Any]:
         def convert(leaf: Any) -> Any:
-            # In float64 experiments the tensors stay as they are; else the loss's own dtype, as in `Loss.__call__`.
-            if keras.backend.standardize_dtype(leaf.dtype) == "float64":
-                return leaf
-            return keras.ops.convert_to_tensor(leaf, dtype=self.loss.dtype)
+            return keras.ops.convert_to_tensor(leaf, dtype=self.precision or self.loss.dtype)
 
         return keras.tree.map_structure(convert, self.y_true), keras.tree.map_structure(convert, self.y_pred)
 
