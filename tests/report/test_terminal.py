@@ -86,7 +86,7 @@ def test_piped_process_writes_no_escapes():
     env = {**os.environ, "PYTHONIOENCODING": "cp1252", "COLUMNS": "300"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True)
     shown = done.stdout.decode("cp1252")
-    assert "größe [red] ??" in shown
+    assert "Größe [red] ??" in shown
     assert "\x1b" not in shown
 
 
@@ -157,7 +157,7 @@ def test_errors_come_before_warnings_before_notes_before_the_card(paired):
 def test_notes_take_two_lines_unless_verbose(paired):
     note = _finding(Severity.NOTE, "LP9", where=Place("a.py", 3))
     report = replace(paired, findings=(note,), captures=(), checked=(), skipped={})
-    assert rendered(report).split("\n")[:3] == ["LP9 lp9" + " " * 57 + "note, a.py:3".rjust(14), " title of LP9.", ""]
+    assert rendered(report).split("\n")[:3] == ["LP9 lp9" + " " * 57 + "note, a.py:3".rjust(14), " Title of LP9.", ""]
     assert "mend it" not in rendered(report)
     assert "mend it" in rendered(report, verbose=True)
 
