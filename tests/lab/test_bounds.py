@@ -16,9 +16,9 @@ from lossproof.lab.lab import Lab
 X = np.random.default_rng(0).normal(size=(24, 4)).astype("float32")
 
 
-def lab_of(last: list[Any], y: np.ndarray) -> Lab:
+def lab_of(last: list[Any], y: np.ndarray, loss: str = "mse") -> Lab:
     model = keras.Sequential([keras.Input((4,)), layers.Dense(6, activation="tanh"), *last])
-    model.compile(optimizer="sgd", loss="mse")
+    model.compile(optimizer="sgd", loss=loss)
     run = captured_model(model, {"x": X, "y": y})
     return Lab(run.captures[0], run)
 
@@ -76,8 +76,8 @@ def test_half_of_the_predictions_move_onto_targets_that_are_bounds() -> None:
 
 def test_class_numbers_become_rows_of_0_and_1() -> None:
     classes = np.arange(24) % 3
-    lab = lab_of([layers.Dense(3, activation="softmax")], classes.astype("int32"))
-    lab.capture.model.compile(optimizer="sgd", loss="sparse_categorical_crossentropy")
+    last = [layers.Dense(3, activation="softmax")]
+    lab = lab_of(last, classes.astype("int32"), "sparse_categorical_crossentropy")
     subject = lab.losses[0]
     sure = confident(lab, subject, [np.array([0.0, 1.0])], share=1.0)
     assert sure is not None

@@ -85,7 +85,9 @@ def test_fix_text():
     assert fix_text(Fix("do it.", Place("a.py", 1), "x = 1")) == "At a.py:1: do it.\nx = 1"
 
 
-@pytest.mark.parametrize(("text", "ended"), [("a b", "A b."), ("a.", "a."), ("A?", "A?"), ("", ""), (" y_true \n", "y_true.")])
+@pytest.mark.parametrize(
+    ("text", "ended"), [("a b", "A b."), ("a.", "a."), ("A?", "A?"), ("", ""), (" y_true \n", "y_true.")]
+)
 def test_sentence(text, ended):
     assert sentence(text) == ended
 

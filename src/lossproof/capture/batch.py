@@ -35,7 +35,9 @@ def _leaf_array(leaf: Any) -> bool:
 def count_rows(data: Any) -> int | None:
     """Rows of the first array of some data."""
     for leaf in keras.tree.flatten(data):
-        if leaf is not None and (is_array(leaf) or hasattr(leaf, "__len__")):
+        if is_array(leaf):
+            return int(leaf.shape[0])
+        if hasattr(leaf, "__len__"):
             return len(leaf)
     return None
 
@@ -67,6 +69,10 @@ def take_rows(data: Any, rows: np.ndarray) -> Any:
             return leaf.iloc[rows].copy()
         if isinstance(leaf, np.ndarray):
             return leaf[rows]
+        if hasattr(leaf, "tocsr"):  # a matrix of scipy.sparse
+            return leaf.tocsr()[rows]
+        if hasattr(leaf, "detach"):  # of PyTorch, perhaps on a GPU: only these rows are brought here
+            return np.asarray(keras.ops.convert_to_numpy(leaf[rows]))
         return np.asarray(keras.ops.convert_to_numpy(leaf))[rows]
 
     return keras.tree.map_structure(take, data, none_is_leaf=True) if data is not None else None
@@ -81,7 +87,7 @@ def sample_rows(count: int, batch_size: int, spread: bool) -> np.ndarray:
 
 
 def copy_batch(data: dict[str, Any], spread: bool) -> dict[str, Any] | None:
-    """The arguments of a call with every array cut to one batch; None where they are no arrays."""
+    """The arguments of a call with every array cut to one batch; None where they are no arrays of as many rows."""
     x, y = data.get("x"), data.get("y")
     if not in_memory(x, y):
         return None
@@ -91,7 +97,10 @@ def copy_batch(data: dict[str, Any], spread: bool) -> dict[str, Any] | None:
     batch_size = data.get("batch_size") or ROWS
     split = data.get("validation_split") or 0.0
     rows = sample_rows(max(1, int(count * (1.0 - split))), batch_size, spread)
-    cut = {key: take_rows(data.get(key), rows) for key in ("x", "y", "sample_weight")}
+    try:
+        cut = {key: take_rows(data.get(key), rows) for key in ("x", "y", "sample_weight")}
+    except IndexError:  # Keras says so, too
+        return None
     return {**cut, "class_weight": data.get("class_weight")}
 
 

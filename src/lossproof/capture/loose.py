@@ -92,11 +92,9 @@ def what_loops_hid(run: Run) -> list[str]:
     traced = [one for one in run.loose_losses if not one.concrete]
     if traced and (run.loops or not run.captures):
         names = ", ".join(sorted({type(one.loss).__name__ for one in traced}))
-        switch = {"tensorflow": "tf.config.run_functions_eagerly(True)", "jax": "with jax.disable_jit()"}
-        eager = switch.get(running_backend().name, "it uncompiled")
         told.append(
-            f"{names} was called only inside a compiled function, where it has no values, so it was not checked: run the "
-            f"loop eagerly ({eager}), or pass targets and predictions to lossproof.check_loss"
+            f"{names} was called only inside a function that {running_backend().name} traces, where it has no values, so "
+            "it was not checked: pass targets and predictions to lossproof.check_loss"
         )
     if run.loops and not run.loose_losses:
         told.append(

@@ -1,10 +1,11 @@
-"""Inputs of an objective whose rank differs from the predictions' by a last axis of one, and the same, aligned."""
+"""Targets and weights with one number per row, as (B,) or as (B, 1); and the same objective with the other rank."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import keras
@@ -13,14 +14,20 @@ import numpy as np
 from lossproof.lab.lab import Lab
 from lossproof.lab.localize.batches import BatchAxes, compare_batches
 from lossproof.lab.localize.events import Event, Trace
-from lossproof.lab.localize.queries import first_broadcast
-from lossproof.lab.localize.shapes import shape_of
-from lossproof.lab.subject import Subject, take
+from lossproof.lab.localize.queries import broadcasts
+from lossproof.lab.localize.shapes import shape_of, tensors
+from lossproof.lab.subject import LossSubject, Subject, take
+
+MOST_TURNED = 4
+"""Tensors of one number per row that are turned together; with more, each is still turned alone."""
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """A subject, and the same one with one tensor's last axis of 1 added or taken away."""
+    """A subject, and the same one with a last axis of 1 added to some of its tensors, or taken away.
+
+    `name`, `shape` and `partner` are those of the first tensor that is turned.
+    """
 
     subject: Subject
     aligned: Subject
@@ -30,45 +37,86 @@ class Alignment:
     name: str
     plural: str
     shape: tuple[int, ...]
+    """As the user's function receives it."""
+    turned: tuple[int, ...]
+    """The shape that it gets instead."""
     partner: str
     partner_shape: tuple[int, ...]
-    cure: str
+    given: bool
+    """Whether the user passed it in this shape, so that it can be turned where the data are made."""
 
 
-def alignments(subject: Subject) -> Iterator[Alignment]:
-    """Each target or weight of shape (B,) beside a tensor of shape (B, 1), or the other way round."""
-    size = subject.batch_size
-    if size < 2:
+def alignments(lab: Lab, subject: Subject) -> Iterator[Alignment]:
+    """Each target or weight turned alone, then several of them together."""
+    if subject.batch_size < 2:
         return
-    partners = _partners(subject)
+    single = list(_single(lab, subject))
+    yield from single
+    for count in range(2, len(single) + 1 if len(single) <= MOST_TURNED else 0):
+        for chosen in combinations(single, count):
+            if len({(one.field, one.leaf) for one in chosen}) == count:
+                together = subject
+                for one in chosen:
+                    together = _turn(together, one.field, one.leaf, one.shape)
+                yield replace(chosen[0], aligned=together)
+
+
+def _single(lab: Lab, subject: Subject) -> Iterator[Alignment]:
+    size = subject.batch_size
     for field, plural in (("y_true", "targets"), ("sample_weight", "weights")):
         if field == "sample_weight" and subject.kind == "loss":
             continue  # Keras applies them itself, and aligns them
-        data = getattr(subject, field)
-        leaves = keras.tree.flatten(data)
-        for i, leaf in enumerate(leaves):
-            shape = tuple(getattr(leaf, "shape", ()))
-            for partner, other in partners:
-                if {shape, other} != {(size,), (size, 1)}:
-                    continue
-                changed = [*leaves[:i], _turned(leaf, shape), *leaves[i + 1 :]]
-                name = field if len(leaves) == 1 else f"{field}[{i}]"
-                variable = {"y_true": "y", "sample_weight": "sample_weight"}[field]
-                yield Alignment(
-                    subject=subject,
-                    aligned=replace(subject, **{field: keras.tree.pack_sequence_as(data, changed)}),
-                    field=field,
-                    leaf=i,
-                    name=name,
-                    plural=plural,
-                    shape=shape,
-                    partner=partner,
-                    partner_shape=other,
-                    cure=f"{variable} = {variable}[:, None]   # (N, 1)"
-                    if len(shape) == 1
-                    else f"{variable} = {variable}[:, 0]   # (N,)",
-                )
-                break
+        given = keras.tree.flatten(getattr(subject, field))
+        if not any(shape_of(leaf) in ((size,), (size, 1)) for leaf in given):
+            continue
+        arriving = given
+        if field == "y_true" and isinstance(subject, LossSubject):
+            arriving = lab.attempt(lambda: keras.tree.flatten(subject.traceable()[1][0]))
+        if arriving is None or len(arriving) != len(given):
+            continue
+        for i, (leaf, passed) in enumerate(zip(arriving, given, strict=True)):
+            shape = shape_of(leaf)
+            if shape is None or shape not in ((size,), (size, 1)):
+                continue
+            partner, partner_shape = _partner(subject, shape)
+            yield Alignment(
+                subject=subject,
+                aligned=_turn(subject, field, i, shape),
+                field=field,
+                leaf=i,
+                name=field if len(given) == 1 else f"{field}[{i}]",
+                plural=plural,
+                shape=shape,
+                turned=(size, 1) if len(shape) == 1 else (size,),
+                partner=partner,
+                partner_shape=partner_shape,
+                given=shape_of(passed) == shape,
+            )
+
+
+def _turn(subject: Subject, field: str, leaf: int, shape: tuple[int, ...]) -> Subject:
+    if field == "y_true" and isinstance(subject, LossSubject):
+        # Keras aligns the ranks on the way into a function: it is turned where the function receives it.
+        return replace(subject, arriving=(*subject.arriving, partial(_turned_leaf, leaf=leaf, shape=shape)))
+    return replace(subject, **{field: _turned_leaf(getattr(subject, field), leaf=leaf, shape=shape)})
+
+
+def _turned_leaf(data: Any, leaf: int, shape: tuple[int, ...]) -> Any:
+    leaves = keras.tree.flatten(data)
+    one = leaves[leaf]
+    leaves[leaf] = keras.ops.expand_dims(one, -1) if len(shape) == 1 else keras.ops.squeeze(one, -1)
+    return keras.tree.pack_sequence_as(data, leaves)
+
+
+def _partner(subject: Subject, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
+    """The predictions beside which a tensor stands; a custom step makes its own, of the other rank."""
+    size = subject.batch_size
+    leaves = keras.tree.flatten(subject.y_pred)
+    if subject.y_pred is None or not leaves:
+        return "the predictions", (size, 1) if len(shape) == 1 else (size,)
+    shapes = [shape_of(leaf) or () for leaf in leaves]
+    i = next((i for i, one in enumerate(shapes) if one != shape), 0)
+    return "y_pred" if len(leaves) == 1 else f"y_pred[{i}]", shapes[i]
 
 
 def moved_into_range(alignment: Alignment) -> Alignment | None:
@@ -78,31 +126,29 @@ def moved_into_range(alignment: Alignment) -> Alignment | None:
     pairs is the mean over the rows, and what training will meet does not show yet.
     """
     subject = alignment.subject
-    y_true, y_pred = subject.y_true, subject.y_pred
-    if alignment.field != "y_true" or not hasattr(y_pred, "shape") or not hasattr(y_true, "shape"):
+    moved = None if alignment.field != "y_true" else _onto_targets(subject, subject.batch_size // 3 + 1)
+    if moved is None:
         return None
-    rows = np.roll(np.arange(subject.batch_size), subject.batch_size // 3 + 1)
-    moved = keras.ops.cast(keras.ops.reshape(take(y_true, rows), y_pred.shape), y_pred.dtype)
     return replace(alignment, subject=subject.changed(y_pred=moved), aligned=alignment.aligned.changed(y_pred=moved))
 
 
-def _partners(subject: Subject) -> list[tuple[str, tuple[int, ...]]]:
-    """The tensors beside which a target stands: predictions; a custom step makes its own, of either rank."""
-    size = subject.batch_size
-    if subject.y_pred is None:
-        return [("the predictions", (size, 1)), ("the predictions", (size,))]
-    leaves = keras.tree.flatten(subject.y_pred)
-    name = "y_pred" if len(leaves) == 1 else "y_pred[{}]"
-    return [(name.format(i), tuple(leaf.shape)) for i, leaf in enumerate(leaves)]
+def _onto_targets(subject: Subject, shift: int) -> Any:
+    """Predictions equal to the targets of the rows `shift` before; None where they have another form."""
+    y_true, y_pred = subject.y_true, subject.y_pred
+    if shape_of(y_pred) is None or shape_of(y_true) is None or np.prod(y_true.shape) != np.prod(y_pred.shape):
+        return None
+    rows = np.roll(np.arange(subject.batch_size), shift)
+    return keras.ops.cast(keras.ops.reshape(take(y_true, rows), y_pred.shape), y_pred.dtype)
 
 
-def _turned(leaf: Any, shape: tuple[int, ...]) -> Any:
-    return keras.ops.expand_dims(leaf, -1) if len(shape) == 1 else keras.ops.squeeze(leaf, -1)
+def dealt(lab: Lab, alignment: Alignment, subject: Subject) -> float | None:
+    """The value of a subject with the tensor's rows dealt to other rows."""
+    value: float | None = lab.attempt(lambda: lab.value(_dealt(lab, alignment, subject)))
+    return value
 
 
-def dealt(lab: Lab, alignment: Alignment, column: str) -> float | None:
-    """The value with the tensor's rows dealt to other rows: to the rows of the opposite order of size, mostly."""
-    subject = alignment.subject if column == "as written" else alignment.aligned
+def _dealt(lab: Lab, alignment: Alignment, subject: Subject) -> Subject:
+    """To the rows of the opposite order of size, mostly."""
     data = getattr(subject, alignment.field)
     leaves = keras.tree.flatten(data)
     leaf = leaves[alignment.leaf]
@@ -110,24 +156,59 @@ def dealt(lab: Lab, alignment: Alignment, column: str) -> float | None:
     opposite = np.empty_like(order)
     opposite[order] = order[::-1]
     leaves[alignment.leaf] = take(leaf, opposite)
-    moved = replace(subject, **{alignment.field: keras.tree.pack_sequence_as(data, leaves)})
-    value: float | None = lab.attempt(lambda: lab.value(moved))
-    return value
+    return replace(subject, **{alignment.field: keras.tree.pack_sequence_as(data, leaves)})
 
 
 def perfect(lab: Lab, alignment: Alignment) -> tuple[float, float] | None:
     """Both values with predictions equal to the targets; None where they cannot be."""
-    subject, aligned = alignment.subject, alignment.aligned
-    if alignment.field != "y_true" or not hasattr(subject.y_pred, "shape") or not hasattr(subject.y_true, "shape"):
+    target = None if alignment.field != "y_true" else _onto_targets(alignment.subject, 0)
+    if target is None:
         return None
-    target = keras.ops.cast(keras.ops.reshape(subject.y_true, subject.y_pred.shape), subject.y_pred.dtype)
-    values = [lab.attempt(partial(lab.value, one.changed(y_pred=target))) for one in (subject, aligned)]
+    both = (alignment.subject, alignment.aligned)
+    values = [lab.attempt(lambda s=s: lab.value(s.changed(y_pred=target))) for s in both]
     return None if None in values else (values[0], values[1])
 
 
-def batch_broadcast(lab: Lab, subject: Subject) -> Event | None:
-    """The first expression of the user's code in which two batch axes meet; None if there is none to be seen."""
-    return first_broadcast(*_traced_twice(lab, subject))
+def pairing(lab: Lab, alignment: Alignment) -> Event | None:
+    """The first of the user's expressions in which the tensor's batch axis meets another one.
+
+    Not one that still does so with the tensor turned, since those pairs are made on purpose; not one for which another
+    comes up then; and not one both of whose sides come from the tensor, as in a comparison of labels with each other.
+    """
+    written, aligned = _broadcasts(lab, alignment.subject), _broadcasts(lab, alignment.aligned)
+    identities = {_identity(event) for event in aligned}
+    new = [event for event in written if _identity(event) not in identities]
+    if not new or identities - {_identity(event) for event in written}:
+        return None
+    other = lab.attempt(lambda: lab.trace(_dealt(lab, alignment, alignment.subject)))
+    return next((event for event in new if other is not None and _one_sided(lab, event, other)), None)
+
+
+def _one_sided(lab: Lab, event: Event, other: Trace) -> bool:
+    """Whether some operands of an event follow the dealt tensor, and others that have a batch axis do not."""
+    partner = next((one for one in other.events if _identity(one) == _identity(event)), None)
+    if partner is None or len(partner.operands) != len(event.operands):
+        return False
+    moved = [
+        not np.array_equal(lab.number(a.value), lab.number(b.value))
+        for a, b in zip(event.operands, partner.operands, strict=True)
+        if shape_of(a.value) and shape_of(b.value)
+    ]
+    return any(moved) and not all(moved)
+
+
+def _identity(event: Event) -> object:
+    return event.place, event.kind, event.depth
+
+
+def _broadcasts(lab: Lab, subject: Subject) -> list[Event]:
+    """The expressions of the user's code in which two batch axes meet."""
+    size = subject.batch_size
+    trace = lab.attempt(lambda: lab.trace(subject))
+    if trace is None or not any((shape_of(t) or ()).count(size) > 1 for e in trace.events for t in tensors(e.value)):
+        return []
+    other = lab.attempt(lambda: lab.trace(_other_size(subject)))
+    return [] if other is None else list(broadcasts(trace, compare_batches(trace, other)))
 
 
 def batch_reduction(lab: Lab, subject: Subject) -> Event | None:
@@ -135,19 +216,19 @@ def batch_reduction(lab: Lab, subject: Subject) -> Event | None:
     trace, axes = _traced_twice(lab, subject)
     for event in trace.events:
         value, operands = axes.of(event)
-        if (
-            event.kind in ("call", "binop")
-            and value == 0
-            and shape_of(event.value) is not None
-            and max(operands, default=0)
-        ):
-            return event
+        if event.kind in ("call", "binop") and value == 0 and shape_of(event.value) is not None:
+            if max(operands, default=0):
+                return event
     return None
 
 
 def _traced_twice(lab: Lab, subject: Subject) -> tuple[Trace, BatchAxes]:
     """The trace of a subject, and which axes follow the batch, by a second batch of another size."""
-    size = subject.batch_size
-    smaller = subject.rows(np.arange(size - 1)) if size > 2 else subject.rows(np.tile(np.arange(size), 2)[: size + 1])
-    trace, other = lab.trace(subject), lab.trace(smaller)
+    trace, other = lab.trace(subject), lab.trace(_other_size(subject))
     return trace, compare_batches(trace, other)
+
+
+def _other_size(subject: Subject) -> Subject:
+    """The subject on one row less, or, of two rows, on one more."""
+    size = subject.batch_size
+    return subject.rows(np.arange(size - 1) if size > 2 else np.arange(3) % 2)

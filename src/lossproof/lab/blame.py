@@ -21,6 +21,7 @@ from lossproof.lab.reach import Found, captured_rows, census, whole
 from lossproof.lab.received import Batch
 from lossproof.lab.subject import Subject, take
 from lossproof.lab.trouble import Cure, Kind, Reach, Trouble, example, finite, kind_of, measure
+from lossproof.lab.weight_connection import look_at_weights
 
 ALONE = 64
 """How many groups of rows are tried where a batch does not say which of its rows is to blame."""
@@ -95,7 +96,7 @@ def in_model(lab: Lab, batch: Batch, base: Point, kind: Kind, reach: Reach, foun
         return whole(lab, part)
 
     rows = culprits(lab, at, kind, size, np.array([], dtype=int))
-    cure = without(lab, at, base, kind, rows, size)
+    cure = without(lab, at, base, kind, rows, size) or _weights_nudged(lab, batch, base, kind)
     if cure is None:
         return None
     return Trouble(
@@ -108,6 +109,20 @@ def in_model(lab: Lab, batch: Batch, base: Point, kind: Kind, reach: Reach, foun
         event=birth_in_model(lab, batch, kind),
         **counts(lab, rows, size, found),
     )
+
+
+def _weights_nudged(lab: Lab, batch: Batch, base: Point, kind: Kind) -> Cure | None:
+    """The weights moved off a point on which they lie, such as zeros."""
+    random = np.random.default_rng(0)
+
+    def nudged(start: np.ndarray) -> np.ndarray:
+        return start + 1e-3 * (np.abs(start).max(initial=0.0) or 1.0) * random.uniform(0.5, 1.0, start.shape)
+
+    moved = [nudged(lab.number(tensor)) for tensor in lab.model.start]
+    after = lab.attempt(partial(look_at_weights, lab, moved, batch))
+    if after is None or not finite(after, kind):
+        return None
+    return Cure("each of the weights moved up by 0.1 %", measure(base, kind), measure(after, kind))
 
 
 def counts(lab: Lab, rows: np.ndarray, size: int, found: Found | None) -> dict[str, Any]:

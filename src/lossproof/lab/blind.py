@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from lossproof.capture.copies import copy_of
 from lossproof.keras_private import in_stateless_scope
 from lossproof.lab.lab import Lab
 from lossproof.lab.replace import replaced
@@ -80,12 +81,14 @@ def _taken_back() -> Iterator[None]:
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         def assign(variable: Any, *args: Any, **kwargs: Any) -> Any:
             if not in_stateless_scope():
-                before.setdefault(id(variable), (variable, keras.ops.convert_to_numpy(variable)))
+                before.setdefault(id(variable), (variable, copy_of(variable)))
             return original(variable, *args, **kwargs)
 
         return assign
 
-    with replaced(keras.Variable, "assign", make):
-        yield
-    for variable, value in before.values():
-        variable.assign(value)
+    try:
+        with replaced(keras.Variable, "assign", make):
+            yield
+    finally:
+        for variable, value in before.values():
+            variable.assign(value)

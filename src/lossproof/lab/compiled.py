@@ -19,6 +19,7 @@ from lossproof import keras_private
 from lossproof.capture.record import Capture
 from lossproof.lab.backends import running_backend
 from lossproof.lab.backends.base import Tensor
+from lossproof.lab.failure import in_words
 from lossproof.lab.lab import Lab
 from lossproof.lab.listen import Heard, listening
 from lossproof.lab.model import Forward
@@ -28,7 +29,7 @@ from lossproof.lab.received import Batch, NoBatch, received_batch, to_tensors
 from lossproof.rules.rule import NotApplicable
 
 if TYPE_CHECKING:
-    from lossproof.lab.keys import Repair
+    from lossproof.lab.keys import Acting, Repair
     from lossproof.lab.naming import Meant
     from lossproof.lab.restructure import Restructured
 
@@ -202,11 +203,16 @@ class CompiledObjective:
         return Wired(self._number(total), self._terms(flat, hearing.losses, batch))
 
     def failure(self, with_metrics: bool = True) -> Exception | None:
-        """The exception that the objective raises as it was written; None if it has a finite value."""
+        """The exception that the objective raises as it was written; None if it has a finite value.
+
+        A step of the user's may hand other things to the losses than Keras would, so that what fails here need not be
+        what failed there: with such a step it is the exception only if it is the same.
+        """
         try:
             wired = self.evaluate(with_metrics=with_metrics)
-        except Exception as error:  # of the user's code, of Keras or of the backend
-            return error
+        except Exception as error:
+            own = self.lab.overrides_train_step or self.lab.overrides_compute_loss
+            return error if not own or in_words(error) == in_words(self.lab.capture.error) else None
         return None if np.isfinite(wired.total) else ArithmeticError("the loss is not finite")
 
     def attempt(
@@ -285,11 +291,11 @@ class CompiledObjective:
 
         return unknown_keys(keyed, self.outputs)
 
-    def weights_said(self) -> dict[int, float]:
-        """See `keys.weights_said`."""
-        from lossproof.lab.keys import weights_said
+    def acting_weights(self, wired: Wired) -> list[Acting]:
+        """See `keys.acting_weights`."""
+        from lossproof.lab.keys import acting_weights
 
-        return weights_said(self.outputs, self.arguments.loss_weights)
+        return acting_weights(self, wired)
 
     def sorted_lists(self) -> dict[str, Any]:
         """See `keys.sorted_lists`."""
@@ -297,9 +303,10 @@ class CompiledObjective:
 
         return sorted_lists(self)
 
-    def target_mean(self, position: int) -> float:
-        """The mean of one of the arrays of targets on the captured batch."""
-        return float(np.mean(as_numpy(self.given.leaves[position]), dtype="float64"))
+    def target_mean(self, position: int) -> float | None:
+        """The mean of one of the arrays of targets on the captured batch; None where they are no numbers."""
+        values = as_numpy(self.given.leaves[position])
+        return float(np.mean(values, dtype="float64")) if values.dtype.kind in "biuf" else None
 
     def _number(self, tensor: Tensor) -> float:
         return float(np.sum(running_backend().numpy(tensor), dtype="float64"))

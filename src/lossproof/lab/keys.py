@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from lossproof.lab.compiled import CompiledObjective, Wired
 from lossproof.lab.naming import Meant, meant
+from lossproof.lab.noise import differs
 from lossproof.lab.outputs import Outputs
 
 COMPILED = ("loss", "loss_weights", "metrics", "weighted_metrics")
@@ -25,6 +28,19 @@ class Repair:
     """Whether the dict became a list: the outputs have no names, or Keras asks for positions."""
     targets: Any = None
     """The targets in the same structure, where Keras asks for that, too."""
+
+
+@dataclass(frozen=True)
+class Acting:
+    """The weight that acts on the loss of one output."""
+
+    output: str
+    said: float
+    """What the key of this output says; what acts, where no key can be told to be this output's."""
+    measured: float
+    value: float
+    """The unweighted loss."""
+    wrong: bool
 
 
 def repaired(compiled: CompiledObjective) -> tuple[tuple[Repair, ...], Wired | None]:
@@ -85,7 +101,23 @@ def _attempt(compiled: CompiledObjective, repairs: Sequence[Repair]) -> Wired | 
     return compiled.attempt(batch, **{one.argument: one.value for one in repairs if one.argument in COMPILED})
 
 
-def weights_said(outputs: Outputs, weights: Mapping[str, Any]) -> dict[int, float]:
+def acting_weights(compiled: CompiledObjective, wired: Wired) -> list[Acting]:
+    """What `loss_weights`, a dict, says for each output and what it does; empty where the total cannot tell."""
+    outputs = compiled.outputs
+    measured = compiled.effective_weights(wired)
+    if not np.all(np.isfinite(measured)):
+        return []
+    said = _weights_said(outputs, compiled.arguments.loss_weights)
+    found = []
+    for term, weight in zip(wired.terms, measured, strict=True):
+        if term.output is not None:
+            own = said.get(term.output, weight)
+            wrong = differs(weight, own, compiled.precision, 64, scale=4 * max(map(abs, measured)))
+            found.append(Acting(str(outputs.names[term.output]), own, weight, term.value, wrong))
+    return found
+
+
+def _weights_said(outputs: Outputs, weights: Mapping[str, Any]) -> dict[int, float]:
     """The weight that the keys say for each output (flat position), where that is certain."""
     unknown = unknown_keys(weights, outputs)
     certain = all(one.sure for one in unknown.values())

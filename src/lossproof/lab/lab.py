@@ -15,7 +15,7 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.capture.place import place_of_function, place_of_traceback, shown_path
 from lossproof.capture.record import Capture, LossCall, Run, Training
-from lossproof.capture.userfiles import is_user_file, split_cell
+from lossproof.capture.userfiles import is_user_file, is_user_function, split_cell
 from lossproof.findings.finding import Place
 from lossproof.lab.backends import running_backend
 from lossproof.lab.backends.base import Tensor
@@ -27,7 +27,14 @@ from lossproof.lab.localize.recorder import trace
 from lossproof.lab.model import Forward, Functional
 from lossproof.lab.received import Batch, NoBatch, received_batch, to_tensors
 from lossproof.lab.step import StepOutcome, run_step
-from lossproof.lab.subject import LossSubject, MetricSubject, ObjectiveSubject, StepSubject, Subject
+from lossproof.lab.subject import (
+    LossSubject,
+    MetricSubject,
+    ObjectiveSubject,
+    StatefulMetricSubject,
+    StepSubject,
+    Subject,
+)
 from lossproof.rules.rule import NotApplicable
 
 if TYPE_CHECKING:
@@ -100,12 +107,12 @@ class Lab:
     @cached_property
     def overrides_compute_loss(self) -> bool:
         """Whether the user's model has a `compute_loss` of its own."""
-        return type(self.capture.model).compute_loss is not keras.Model.compute_loss
+        return self.capture.model is not None and type(self.capture.model).compute_loss is not keras.Model.compute_loss
 
     @cached_property
     def overrides_train_step(self) -> bool:
         """Whether the user's model has a `train_step` of its own."""
-        return type(self.capture.model).train_step is not keras.Model.train_step
+        return self.capture.model is not None and type(self.capture.model).train_step is not keras.Model.train_step
 
     @cached_property
     def compiled(self) -> CompiledObjective:
@@ -135,26 +142,16 @@ class Lab:
         return tuple(subjects)
 
     @cached_property
-    def metrics(self) -> tuple[MetricSubject, ...]:
-        """Each function metric that `compile(metrics=...)` evaluates on the batch."""
-        if keras_private.compile_metrics(self.capture.model) is None:
+    def metrics(self) -> tuple[Subject, ...]:
+        """Each metric of the user's that `compile(metrics=...)` evaluates on the batch: functions and own classes."""
+        compiled = keras_private.compile_metrics(self.capture.model)
+        if compiled is None:
             return ()
-        with listening() as hearing, self.model.scope(collect=False):
-            self.capture.model.compute_metrics(
-                self.batch.x, self.batch.y, self.forward.y_pred, self.batch.sample_weight
-            )
-        return tuple(
-            MetricSubject(
-                kind="metric",
-                name=heard.target.name,
-                function=keras_private.metric_function(heard.target),
-                y_true=heard.y_true,
-                y_pred=heard.y_pred,
-                sample_weight=heard.sample_weight,
-                metric=heard.target,
-            )
-            for heard in hearing.metrics
-        )
+        data = (self.batch.x, self.batch.y, self.forward.y_pred, self.batch.sample_weight)
+        own = [one for one in compiled.metrics if is_user_function(type(one).update_state)]
+        with listening(own) as hearing, self.undisturbed(), self.model.scope(collect=False):
+            self.attempt(lambda: self.capture.model.compute_metrics(*data))
+        return tuple(metric_subject(heard) for heard in hearing.metrics)
 
     @cached_property
     def objective(self) -> ObjectiveSubject | None:
@@ -315,10 +312,13 @@ class Lab:
     # Ranks and the batch axis ------------------------------------------------------------------------------------
 
     def alignments(self, subject: Subject) -> tuple[Alignment, ...]:
-        """The subject with one tensor's rank changed to that of the predictions, for each tensor where it differs."""
+        """See `alignment.alignments`."""
         from lossproof.lab.alignment import alignments
 
-        return tuple(alignments(subject))
+        found: tuple[Alignment, ...] = self.once(
+            "alignments", id(subject), experiment=lambda: tuple(alignments(self, subject))
+        )
+        return found
 
     def moved_into_range(self, alignment: Alignment) -> Alignment | None:
         """See `alignment.moved_into_range`."""
@@ -326,12 +326,11 @@ class Lab:
 
         return moved_into_range(alignment)
 
-    def first_broadcast(self, subject: Subject) -> Event | None:
-        """The first expression of the user's code in which two batch axes meet."""
-        from lossproof.lab.alignment import batch_broadcast
+    def pairing(self, alignment: Alignment) -> Event | None:
+        """See `alignment.pairing`."""
+        from lossproof.lab.alignment import pairing
 
-        found: Event | None = self.attempt(lambda: batch_broadcast(self, subject))
-        return found
+        return pairing(self, alignment)
 
     def place_of_reduction(self, subject: Subject) -> Place | None:
         """The user's expression that gives up the batch axis; where the subject is defined, if none can be seen."""
@@ -340,11 +339,11 @@ class Lab:
         event = self.attempt(lambda: batch_reduction(self, subject))
         return self.place_of_event(event) if event is not None else self.place(subject)
 
-    def dealt(self, alignment: Alignment, column: str) -> float | None:
+    def dealt(self, alignment: Alignment, subject: Subject) -> float | None:
         """See `alignment.dealt`."""
         from lossproof.lab.alignment import dealt
 
-        return dealt(self, alignment, column)
+        return dealt(self, alignment, subject)
 
     def perfect(self, alignment: Alignment) -> tuple[float, float] | None:
         """See `alignment.perfect`."""
@@ -470,6 +469,22 @@ def loss_subject(heard: Heard, output: str | None, weight: Any, x: Any = None) -
         weight=None if weight is None else float(np.array(keras.ops.convert_to_numpy(weight))),
         loss=loss,
     )
+
+
+def metric_subject(heard: Heard) -> MetricSubject | StatefulMetricSubject:
+    """A metric that was heard, as a subject of experiments."""
+    metric = heard.target
+    function = keras_private.metric_function(metric)
+    fields = dict(
+        kind="metric",
+        name=metric.name,
+        function=function if function is not None else metric.update_state,
+        y_true=heard.y_true,
+        y_pred=heard.y_pred,
+        sample_weight=heard.sample_weight,
+        metric=metric,
+    )
+    return MetricSubject(**fields) if function is not None else StatefulMetricSubject(**fields)
 
 
 def loose_subject(call: LossCall) -> LossSubject:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+
+from lossproof.lab.replace import replaced
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,11 @@ class Hearing:
 
 
 @contextmanager
-def listening(shift: Mapping[int, float] | None = None) -> Iterator[Hearing]:
+def listening(metrics: Sequence[Any] = (), shift: Mapping[int, float] | None = None) -> Iterator[Hearing]:
     """Inside, calls of `keras.losses.Loss` and of `keras.metrics.MeanMetricWrapper` are noted; they run as always.
 
     Args:
+        metrics: Other metrics whose updates are noted as well.
         shift: What to add to the value that the loss called first (0), second (1), ... returns; nothing by default.
     """
     hearing = Hearing()
@@ -59,8 +62,22 @@ def listening(shift: Mapping[int, float] | None = None) -> Iterator[Hearing]:
         hearing.metrics.append(Heard(self, y_true, y_pred, sample_weight))
         return update(self, y_true, y_pred, sample_weight)
 
+    def heard_own(metric: Any) -> Callable[[Any], Any]:
+        def make(original: Any) -> Any:
+            def update_own(y_true: Any, y_pred: Any, sample_weight: Any = None, **named: Any) -> Any:
+                hearing.metrics.append(Heard(metric, y_true, y_pred, sample_weight))
+                weighted = {} if sample_weight is None else {"sample_weight": sample_weight}
+                return original(y_true, y_pred, **weighted, **named)
+
+            return update_own
+
+        return make
+
     loss_class.__call__, metric_class.update_state = heard_call, heard_update
     try:
-        yield hearing
+        with ExitStack() as stack:
+            for metric in metrics:
+                stack.enter_context(replaced(metric, "update_state", heard_own(metric)))
+            yield hearing
     finally:
         loss_class.__call__, metric_class.update_state = call, update

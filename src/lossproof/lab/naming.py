@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -57,8 +58,20 @@ def meant(keys: Sequence[str], names: Sequence[str], layers: Mapping[str, str] |
 
 
 def _nearest(key: str, names: Sequence[str]) -> str | None:
-    """The name whose spelling is nearest to the key's, None where none is near or two are equally near."""
+    """The name that shares a word with the key which no other has; else the nearest in spelling; None if undecided."""
+    words = {name: _words(name) for name in names}
+    sharing = [
+        name
+        for name in names
+        if (_words(key) & words[name]) - set().union(*(words[other] for other in names if other != name))
+    ]
+    if len(sharing) == 1:
+        return sharing[0]
     ratios = {name: difflib.SequenceMatcher(None, str(key).lower(), str(name).lower()).ratio() for name in names}
     best = max(ratios.values(), default=0.0)
     found = [name for name, ratio in ratios.items() if ratio == best]
     return found[0] if len(found) == 1 and best >= CUTOFF else None
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall("[a-z]+|[0-9]+", str(name).lower()))

@@ -31,6 +31,8 @@ from lossproof.lab.weight_connection import look_at_weights
 SECONDS = 0.7
 """For each of the two searches; what is not reached by then stays unsearched."""
 CHUNK = 2048
+LEAST = 4096
+"""Rows whose targets are tried however long it takes, unless their predictions are large."""
 MANY = 8
 POOL = 1 << 26
 """How many batches, and bytes, are read at a time."""
@@ -57,8 +59,9 @@ def search(lab: Lab) -> Found | None:
     data = capture.data
     if capture.model is None:
         return None
-    if isinstance(data.get("x"), list) and not in_memory(data["x"]):
-        return _in_batches(lab, iter(data["x"][1:]))
+    recorded = getattr(data.get("x"), "batches", None)  # those that a generator gave
+    if recorded is not None:
+        return _in_batches(lab, iter(recorded[1:]))
     if not in_memory(data.get("x"), data.get("y")):
         return _in_batches(lab, islice(iter(keras_private.epoch_data(data)), 1, BATCHES))
     count = _count(lab)
@@ -144,7 +147,10 @@ def _count(lab: Lab) -> int:
 
 def _census(lab: Lab, count: int) -> Census:
     deadline = time.perf_counter() + SECONDS
-    step = min(count, CHUNK)
+    predictions = [leaf for leaf in keras.tree.flatten(lab.forward.y_pred) if lab.backend.is_tensor(leaf)]
+    width = sum(lab.number(leaf)[:1].nbytes for leaf in predictions)
+    affordable = max(_size(lab), POOL // max(1, width))
+    step, least = min(count, CHUNK, affordable), min(LEAST, affordable)
     if lab.backend.name == "jax" and count <= CHUNK:
         step = min(count, _size(lab))  # of this size every operation is compiled already
     bad: list[int] = []
@@ -154,7 +160,7 @@ def _census(lab: Lab, count: int) -> Census:
         rows = rows if rows[-1] < count else np.arange(count - step, count)  # one size, compiled once
         bad += [int(row) for row in rows[_suspects(lab, rows)] if row >= start]
         searched = int(rows[-1]) + 1
-        if time.perf_counter() > deadline:
+        if searched >= least and time.perf_counter() > deadline:
             break
     return Census(np.array(bad, dtype=int), searched)
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from lossproof import keras_private
-from lossproof.capture.batch import in_memory
+from lossproof.capture.batch import Recorded
 from lossproof.capture.record import Capture
 from lossproof.lab.backends import running_backend
 
@@ -39,10 +39,10 @@ def received_batch(capture: Capture) -> Batch:
             if weight is None and data.get("class_weight") is not None:
                 weight = keras_private.class_weights_to_sample_weights(data["y"], data["class_weight"])
             items: Any = (data.get("x"), data.get("y"), weight)
-        elif _recorded(data.get("x")):
-            if not data["x"]:
+        elif isinstance(data.get("x"), Recorded):
+            if not data["x"].batches:
                 raise NoBatch("the generator was not asked for a batch")
-            items = data["x"][0]
+            items = data["x"].batches[0]
         else:
             items = next(iter(keras_private.epoch_data(data)))
     except NoBatch:
@@ -52,11 +52,6 @@ def received_batch(capture: Capture) -> Batch:
     except Exception as error:  # whatever the data adapters say of the user's data
         raise NoBatch(f"the data could not be read again: {type(error).__name__}: {error}") from error
     return as_batch(items)
-
-
-def _recorded(x: Any) -> bool:
-    """Whether `x` holds the batches that a generator gave, not the inputs of a model."""
-    return isinstance(x, list) and (not in_memory(x) or isinstance(x[0], tuple))
 
 
 def as_batch(items: Any) -> Batch:

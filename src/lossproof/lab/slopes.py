@@ -85,9 +85,11 @@ def _compare(lab: Lab, subject: Subject, dtype: str, careful: bool) -> list[Comp
         at = with_float_leaves(lab, subject, own)
         return keras.ops.sum(at.unreduced()) if dtype == "float64" else at.total()
 
+    run = total if careful else lab.backend.stages(total, "jit" if lab.backend.name == "jax" else "eager")
+
     def at(moved: list[Tensor]) -> float:
         with quiet(lab), stops.evaluation() if careful else nullcontext():
-            return float(lab.number(total(*moved)))
+            return float(lab.number(run(*moved)))
 
     with ExitStack() as stack:
         custom = stack.enter_context(custom_gradients()) if careful else []
@@ -95,7 +97,7 @@ def _compare(lab: Lab, subject: Subject, dtype: str, careful: bool) -> list[Comp
             stack.enter_context(lab.backend.interpreted())
         centre = at(tensors)
         with quiet(lab):
-            value, gradients = lab.backend.gradient(total, tensors)
+            value, gradients = lab.backend.gradient(run, tensors)
         if dtype == "float64" and keras.backend.standardize_dtype(value.dtype) != "float64":
             raise TypeError("the loss computes in a dtype of its own")
         slopes = [np.zeros(1) if gradient is None else lab.number(gradient) for gradient in gradients]
@@ -151,7 +153,6 @@ def _widened(subject: Subject) -> Subject:
         return wide
 
     fields = ("y_true", "y_pred", "sample_weight")
-    wide = {name: getattr(subject, name) for name in fields}
-    return subject.changed(
-        **{name: keras.tree.map_structure(widen, data) for name, data in wide.items() if data is not None}
-    )
+    given = {name: getattr(subject, name) for name in fields}
+    wide = {name: keras.tree.map_structure(widen, data) for name, data in given.items() if data is not None}
+    return subject.changed(**wide, **({"precision": "float64"} if isinstance(subject, LossSubject) else {}))

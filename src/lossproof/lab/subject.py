@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ from lossproof.lab.backends import running_backend
 from lossproof.lab.backends.base import Tensor
 from lossproof.lab.model import Functional
 from lossproof.lab.received import Batch
+from lossproof.lab.replace import replaced
 from lossproof.lab.step import run_step
 from lossproof.rules.rule import NotApplicable
 
@@ -98,12 +100,33 @@ class LossSubject(Subject):
     loss: Any = None
     precision: str | None = None
     """The dtype in which the user's function gets its tensors; None for the loss's own, as in training."""
+    arriving: tuple[Callable[[Any], Any], ...] = ()
+    """What happens to the targets where the user's function receives them, after all that Keras does to them."""
 
     def total(self) -> Tensor:
-        return self.loss(self.y_true, self.y_pred, self.sample_weight)
+        with self._arrived():
+            return self.loss(self.y_true, self.y_pred, self.sample_weight)
 
     def unreduced(self) -> Tensor:
-        return self.loss.call(*self._converted())
+        with self._arrived():
+            return self.loss.call(*self._converted())
+
+    @contextmanager
+    def _arrived(self) -> Iterator[None]:
+        if not self.arriving:
+            yield
+            return
+
+        def make(original: Callable[..., Any]) -> Callable[..., Any]:
+            return lambda y_true, *rest, **named: original(self._received(y_true), *rest, **named)
+
+        with replaced(self.loss, "fn" if hasattr(self.loss, "fn") else "call", make):
+            yield
+
+    def _received(self, y_true: Any) -> Any:
+        for change in self.arriving:
+            y_true = change(y_true)
+        return y_true
 
     def traceable(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         y_true, y_pred = self._converted()
@@ -124,9 +147,9 @@ class LossSubject(Subject):
             finally:
                 self.loss.fn = original
             if heard:
-                args, kwargs = heard[0]
-                return functools.partial(original, **kwargs) if kwargs else original, args
-        return self.loss.call, (y_true, y_pred)
+                (first, *rest), kwargs = heard[0]
+                return functools.partial(original, **kwargs) if kwargs else original, (self._received(first), *rest)
+        return self.loss.call, (self._received(y_true), y_pred)
 
     def _converted(self) -> tuple[Any, Any]:
         def convert(leaf: Any) -> Any:
@@ -154,6 +177,22 @@ class MetricSubject(Subject):
         dtype = self.metric.dtype
         convert = lambda leaf: keras.ops.cast(leaf, dtype)  # noqa: E731 - as in MeanMetricWrapper.update_state
         return keras.tree.map_structure(convert, self.y_true), keras.tree.map_structure(convert, self.y_pred)
+
+
+@dataclass(frozen=True)
+class StatefulMetricSubject(Subject):
+    """A `keras.metrics.Metric` of the user's own class, with what its `update_state` received."""
+
+    metric: Any = None
+
+    def total(self) -> Tensor:
+        self.metric.reset_state()
+        weighted = {} if self.sample_weight is None else {"sample_weight": self.sample_weight}
+        self.metric.update_state(self.y_true, self.y_pred, **weighted)
+        return self.metric.result()
+
+    def unreduced(self) -> Tensor:
+        return self.total()
 
 
 @dataclass(frozen=True)

@@ -118,14 +118,12 @@ KINKED = {
 }
 
 
-@pytest.mark.parametrize("equal", [0.0, 0.3, 1.0], ids=["none-equal", "some-equal", "all-equal"])
-@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 @pytest.mark.parametrize("name", KINKED)
-def test_kinks_casts_and_scales_are_no_mismatch(name: str, scale: float, equal: float) -> None:
-    y_true, y_pred = data(scale)
-    rows = int(equal * ROWS)
-    y_pred[:rows] = y_true[:rows]
-    assert not mismatches(KINKED[name], y_true, y_pred)
+def test_kinks_casts_and_scales_are_no_mismatch(name: str) -> None:
+    for scale, equal in ((1.0, 0), (1e-6, 0), (1e6, ROWS // 3), (1.0, ROWS)):
+        y_true, y_pred = data(scale)
+        y_pred[:equal] = y_true[:equal]
+        assert not mismatches(KINKED[name], y_true, y_pred), (scale, equal)
 
 
 FLAT = ("straight_through", "surrogate_of_value_zero", "tf_passed_through")

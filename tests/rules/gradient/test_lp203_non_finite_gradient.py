@@ -108,6 +108,19 @@ def test_no_pair_of_equals_no_finding() -> None:
     assert findings(compiled(twins(0.0), contrastive), same, x) == []
 
 
+def test_weights_that_start_at_a_singular_point_are_found() -> None:
+    class Length(layers.Layer):
+        def call(self, z: Any) -> Any:
+            return ops.sqrt(ops.sum(ops.square(z), axis=-1, keepdims=True))
+
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, kernel_initializer="zeros"), Length()])
+    found = gradient_of(compiled(model, "mse"), np.abs(REAL[:, :1]))
+    assert found.severity == Severity.ERROR
+    assert "weights" in found.counterfactual.change
+    assert found.where is not None
+    assert (found.where.expression or "").startswith("ops.sqrt(")
+
+
 # Where training leads -----------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
@@ -82,7 +83,8 @@ class TorchBackend:
         return nullcontext()
 
     def forward_mode(self, function: Callable[..., Any], inputs: Sequence[Tensor], directions: Sequence[Tensor]) -> Any:
-        with torch.autograd.forward_ad.dual_level():
+        with warnings.catch_warnings(), torch.autograd.forward_ad.dual_level():
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch warns of its own torch.jit on the first call
             pairs = zip(inputs, directions, strict=True)
             duals = [torch.autograd.forward_ad.make_dual(t.detach(), d) for t, d in pairs]
 

@@ -26,6 +26,11 @@ def first_broadcast(trace: Trace, batch: int | BatchAxes) -> Event | None:
     Raises:
         ValueError: If the batch has fewer than two samples, which no axis can be told by.
     """
+    return next(broadcasts(trace, batch), None)
+
+
+def broadcasts(trace: Trace, batch: int | BatchAxes) -> Iterator[Event]:
+    """The events, in order, of which `first_broadcast` is the first."""
     if isinstance(batch, int) and batch < 2:
         raise ValueError(f"a batch of {batch} cannot be told from a broadcast axis, take at least 2 samples")
     for event in trace.events:
@@ -35,8 +40,7 @@ def first_broadcast(trace: Trace, batch: int | BatchAxes) -> Event | None:
             value = _axes_of_size(event.value, batch)
             operands = tuple(_axes_of_size(operand.value, batch) for operand in event.operands)
         if value >= 2 and max(operands, default=0) == 1:
-            return event
-    return None
+            yield event
 
 
 def first_nonfinite(trace: Trace, to_numpy: Callable[[Any], Any], *, nan_only: bool = False) -> Event | None:

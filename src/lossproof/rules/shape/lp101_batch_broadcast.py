@@ -14,6 +14,7 @@ from lossproof.rules.rule import NotApplicable, Rule
 if TYPE_CHECKING:
     from lossproof.lab.alignment import Alignment
     from lossproof.lab.lab import Lab
+    from lossproof.lab.localize.events import Event
 
 
 class BatchBroadcast(Rule):
@@ -81,7 +82,7 @@ model.fit(x, y, verbose=0)
     def check(self, lab: Lab) -> Iterator[Finding]:
         subjects = [*lab.subjects, *lab.metrics]
         if not any(lab.alignments(subject) for subject in subjects):
-            raise NotApplicable("targets, weights and predictions have equal ranks")
+            raise NotApplicable("neither targets nor weights have one number per row")
         for subject in subjects:
             for alignment in lab.alignments(subject):
                 finding = self._proven(lab, alignment, "")
@@ -101,20 +102,30 @@ model.fit(x, y, verbose=0)
         # The same numbers reach both columns: what is left of a difference must be more than rounding.
         if not differs(before, after, terms=size * size):
             return None
-        event = lab.first_broadcast(subject)
-        if event is not None and lab.first_broadcast(aligned) is not None:
-            return None  # the pairs are made on purpose: they do not come from the rank
-        dealt = lab.dealt(alignment, "as written"), lab.dealt(alignment, "aligned")
-        unpaired = dealt[0] is not None and not differs(before, dealt[0], terms=size * size)
-        paired = dealt[1] is not None and differs(after, dealt[1], terms=size * size)
-        if not paired or (event is None and not unpaired):
+        dealt = lab.dealt(alignment, subject), lab.dealt(alignment, aligned)
+        if dealt[1] is None or not differs(after, dealt[1], terms=size * size):
             return None
-        pairs = "rows paired"
+        unpaired = dealt[0] is not None and not differs(before, dealt[0], terms=size * size)
+        event = lab.pairing(alignment)
+        if event is None and not unpaired:
+            return None
+        return self._finding(lab, alignment, event, (before, after), dealt, remark, unpaired)
+
+    def _finding(
+        self,
+        lab: Lab,
+        alignment: Alignment,
+        event: Event | None,
+        values: tuple[float, float],
+        dealt: tuple[float | None, float | None],
+        remark: str,
+        unpaired: bool,
+    ) -> Finding:
+        subject, size = alignment.subject, alignment.subject.batch_size
         rows = [
             Row(
                 f"with {alignment.name} dealt to other rows",
-                dealt[0],
-                dealt[1],
+                *dealt,
                 "pairing is ignored" if unpaired else "",
             )
         ]
@@ -131,10 +142,7 @@ model.fit(x, y, verbose=0)
             ),
             where=lab.place_of_event(event) if event is not None else lab.place(subject),
             measured=f"1 batch of {size}{remark}",
-            explanation=(
-                f"{alignment.name} has shape {alignment.shape} where {alignment.partner} has {alignment.partner_shape}, "
-                f"so they broadcast to ({size}, {size}). Nothing raises, so training runs on."
-            ),
+            explanation=f"{self._met(alignment)} ({size}, {size}). Nothing raises, so training runs on.",
             evidence={
                 "subject": subject.name,
                 "shapes": {alignment.name: list(alignment.shape), alignment.partner: list(alignment.partner_shape)},
@@ -143,15 +151,41 @@ model.fit(x, y, verbose=0)
                 "dealt": dealt[0],
             },
             counterfactual=Counterfactual(
-                change=f"{alignment.name} with shape {alignment.partner_shape}",
-                before=before,
-                after=after,
-                columns=("as written", pairs),
+                change=f"{alignment.name} with shape {alignment.turned}",
+                before=values[0],
+                after=values[1],
+                columns=("as written", "rows paired"),
                 label=f"{subject.kind if subject.kind == 'metric' else 'loss'} on this batch",
                 rows=tuple(rows),
             ),
-            fix=Fix(
-                f"Give {alignment.name} the shape of {alignment.partner}: where the data are made, or in the loss.",
-                code=alignment.cure,
-            ),
+            fix=self._fix(alignment),
+        )
+
+    @staticmethod
+    def _met(alignment: Alignment) -> str:
+        name, shape = alignment.name, alignment.shape
+        if alignment.partner_shape == alignment.turned:
+            return (
+                f"{name} has shape {shape} where {alignment.partner} has {alignment.partner_shape}, "
+                "so they broadcast to"
+            )
+        return (
+            f"{name} has shape {shape} and meets a tensor of shape {alignment.turned}, made of {alignment.partner} "
+            f"{alignment.partner_shape} on the way, so they broadcast to"
+        )
+
+    @staticmethod
+    def _fix(alignment: Alignment) -> Fix:
+        name, partner, turned = alignment.name, alignment.partner, alignment.turned
+        if not alignment.given or alignment.partner_shape == alignment.shape:
+            way = "[:, None]" if len(turned) == 2 else "[:, 0]"
+            return Fix(
+                f"Take the last axis from both {name} and {partner}, or from neither.", code=f"{name} = {name}{way}"
+            )
+        variable = {"y_true": "y", "sample_weight": "sample_weight"}[alignment.field]
+        code = f"{variable} = {variable}[:, None]   # (N, 1)" if len(turned) == 2 else f"{variable} = {variable}[:, 0]"
+        return Fix(
+            f"Give {name} the shape {'of ' + partner if alignment.partner_shape == turned else '(N,)'}: "
+            "where the data are made, or in the loss.",
+            code=code,
         )

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lossproof.findings.finding import Counterfactual, Finding, Fix, Place, Row, Severity
 from lossproof.lab.failure import in_words
 from lossproof.lab.noise import differs
@@ -182,64 +180,38 @@ model.fit(x, [age, sex], verbose=0)
 
     def _weights(self, lab: Lab, compiled: CompiledObjective, wired: Wired) -> Iterator[Finding]:
         """`loss_weights` of which a key says another output than the one that it acts on."""
-        outputs, weights = compiled.outputs, compiled.arguments.loss_weights
-        acting = compiled.effective_weights(wired)
-        if not np.all(np.isfinite(acting)):
+        weights, acting = compiled.arguments.loss_weights, compiled.acting_weights(wired)
+        wrong = next((one for one in acting if one.wrong), None)
+        if wrong is None:
             return
-        said = compiled.weights_said()
-        wrong = [
-            (term.output, said[term.output], effect)
-            for term, effect in zip(wired.terms, acting, strict=True)
-            if term.output is not None
-            and said.get(term.output) is not None
-            and differs(effect, said[term.output], compiled.precision, 64, scale=4 * max(map(abs, acting)))
-        ]
-        if not wrong:
-            return
-        meant_weights = [
-            said[term.output] if term.output is not None and said.get(term.output) is not None else effect
-            for term, effect in zip(wired.terms, acting, strict=True)
-        ]
-        after = wired.total + sum(
-            (want - effect) * term.value for want, effect, term in zip(meant_weights, acting, wired.terms, strict=True)
-        )
-        names = [one.name for one in outputs.as_declared]
+        names = [one.name for one in compiled.outputs.as_declared]
         unknown = [key for key in weights if key not in names]
-        i, want, effect = wrong[0]
-        where = _place(lab, "loss_weights")
         unmatched = ""
         if unknown:
             unmatched = f" The {_mismatch('loss_weights', compiled.unknown_keys(weights), names)}".rstrip("?") + "."
+        where = _place(lab, "loss_weights")
         yield Finding(
             code=self.code,
             name=self.name,
             severity=Severity.ERROR,
-            title=f"the weight of output {outputs.names[i]!r} is not {want:g} but {effect:.4g}",
+            title=f"the weight of output {wrong.output!r} is not {wrong.said:g} but {wrong.measured:.4g}",
             where=where,
             explanation=(
-                f"Adding 1 to the loss of {outputs.names[i]!r} moves the total by {effect:.4g}. Keras sorts the keys "
+                f"Adding 1 to the loss of {wrong.output!r} moves the total by {wrong.measured:.4g}. Keras sorts the keys "
                 "of loss_weights and gives the values to the losses by position; the names are not compared."
                 f"{unmatched} Nothing raises."
             ),
             evidence={
                 "loss_weights": {str(key): float(value) for key, value in weights.items()},
-                "measured": {
-                    str(outputs.names[term.output]): effect
-                    for term, effect in zip(wired.terms, acting, strict=True)
-                    if term.output is not None
-                },
+                "measured": {one.output: one.measured for one in acting},
                 "unmatched": unknown,
             },
             counterfactual=Counterfactual(
                 change="each weight given to the output that its key says",
                 before=wired.total,
-                after=after,
+                after=wired.total + sum((one.said - one.measured) * one.value for one in acting),
                 columns=("as written", "by name"),
-                rows=tuple(
-                    Row(f"weight of {outputs.names[term.output]!r}", effect, want)
-                    for term, effect, want in zip(wired.terms, acting, meant_weights, strict=True)
-                    if term.output is not None
-                ),
+                rows=tuple(Row(f"weight of {one.output!r}", one.measured, one.said) for one in acting),
             ),
             fix=Fix(
                 "Give loss_weights the same keys as the losses, or pass both as lists in the order of the outputs.",
