@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,28 +32,30 @@ class Runs:
     report: dict[str, Any]
 
 
+def run(command: list[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=500,
+        check=False,
+    )
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     folder = tmp_path_factory.mktemp("runs")
     environment = os.environ | {"PYTHONHASHSEED": "0"}
     check = ["-m", "lossproof", "check", "--full", "--select", "LP404", "--format", "json", "-o", "report.json"]
     # Side by side, because each takes most of a minute.
-    processes = [
-        subprocess.Popen(
-            [sys.executable, *command, str(SCRIPT)],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=(folder / f"stderr{i}").open("w"),
-            encoding="utf-8",
-        )
-        for i, command in enumerate(([], check))
-    ]
-    printed = [process.communicate(timeout=500)[0] for process in processes]
-    for i, process in enumerate(processes):
-        assert process.returncode == 0, (folder / f"stderr{i}").read_text()[-3000:]
-    told = [[json.loads(line[2:]) for line in text.splitlines() if line.startswith("# {")] for text in printed]
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda command: run([*command, str(SCRIPT)], folder, environment), ([], check)))
+    for one in done:
+        assert one.returncode == 0, one.stderr[-3000:]
+    told = [[json.loads(line[2:]) for line in one.stdout.splitlines() if line.startswith("# {")] for one in done]
     alone, checked = ({one.pop("name"): one for one in lines} for lines in told)
     return Runs(alone, checked, json.loads((folder / "report.json").read_text()))
 

@@ -16,6 +16,7 @@ from lossproof.lab.localize.batches import BatchAxes, compare_batches
 from lossproof.lab.localize.events import Event, Trace
 from lossproof.lab.localize.queries import broadcasts
 from lossproof.lab.localize.shapes import shape_of, tensors
+from lossproof.lab.noise import differs
 from lossproof.lab.subject import LossSubject, Subject, take
 
 MOST_TURNED = 4
@@ -108,7 +109,7 @@ def _turned_leaf(data: Any, leaf: int, shape: tuple[int, ...]) -> Any:
     return keras.tree.pack_sequence_as(data, leaves)
 
 
-def _partner(subject: Subject, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
+def _partner(subject: Subject, shape: tuple[int, ...]) -> tuple[str, tuple[Any, ...]]:
     """The predictions beside which a tensor stands; a custom step makes its own, of the other rank."""
     size = subject.batch_size
     leaves = keras.tree.flatten(subject.y_pred)
@@ -160,28 +161,86 @@ def _dealt(lab: Lab, alignment: Alignment, subject: Subject) -> Subject:
 
 
 def perfect(lab: Lab, alignment: Alignment) -> tuple[float, float] | None:
-    """Both values with predictions equal to the targets; None where they cannot be."""
-    target = None if alignment.field != "y_true" else _onto_targets(alignment.subject, 0)
-    if target is None:
-        return None
+    """Both values with perfect predictions; None where it is not known which those are."""
+    target = None if alignment.field != "y_true" else _perfect(lab, alignment.subject)
+    return None if target is None else _both(lab, alignment, target)
+
+
+def _both(lab: Lab, alignment: Alignment, y_pred: Any) -> tuple[float, float] | None:
     both = (alignment.subject, alignment.aligned)
-    values = [lab.attempt(lambda s=s: lab.value(s.changed(y_pred=target))) for s in both]
+    values = [lab.attempt(partial(lab.value, one.changed(y_pred=y_pred))) for one in both]
     return None if None in values else (values[0], values[1])
 
 
-def pairing(lab: Lab, alignment: Alignment) -> Event | None:
-    """The first of the user's expressions in which the tensor's batch axis meets another one.
+def _perfect(lab: Lab, subject: Subject) -> Any:
+    """The targets themselves; for class ids, nearly all of the probability on the class."""
+    target = _onto_targets(subject, 0)
+    shape = shape_of(subject.y_pred)
+    if target is not None or shape is None or len(shape) != 2 or shape_of(subject.y_true) is None:
+        return target
+    ids = lab.number(subject.y_true).reshape(-1)
+    if len(ids) != shape[0] or not np.isin(ids, np.arange(shape[1] or 0)).all():
+        return None
+    classes = shape[1] or 1
+    probabilities = 0.9 * np.eye(classes)[ids.astype(int)] + 0.1 / classes
+    return lab.backend.tensor(probabilities, dtype=keras.backend.standardize_dtype(subject.y_pred.dtype))
 
-    Not one that still does so with the tensor turned, since those pairs are made on purpose; not one for which another
-    comes up then; and not one both of whose sides come from the tensor, as in a comparison of labels with each other.
+
+def beaten_by_a_constant(lab: Lab, alignment: Alignment) -> bool | None:
+    """Whether a model that predicts the same for all rows is as good as a perfect one, as written but not aligned.
+
+    Over all pairs of rows, the loss of the perfect model is the mean of what each of its predictions costs if it is
+    made for every row, so the best of them costs no more. A distance of distributions, which pairs all rows on purpose,
+    is smallest for the perfect model.
+
+    Returns:
+        None where it is not known which predictions are perfect.
+    """
+    subject = alignment.subject
+    target = None if alignment.field != "y_true" else _perfect(lab, subject)
+    best = None if target is None else _both(lab, alignment, target)
+    if best is None:
+        return None
+    size = subject.batch_size
+    for row in range(size):
+        constant = _both(lab, alignment, take(target, np.full(size, row)))
+        if constant is not None and (constant[0] <= best[0] or not differs(constant[0], best[0], terms=size * size)):
+            return best[1] < constant[1]
+    return False
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """What the user's code shows of pairs of rows."""
+
+    event: Event | None
+    """The first expression in which the turned tensor's batch axis meets another one by mistake."""
+    seen: bool
+    """Whether two batch axes meet anywhere."""
+
+
+def pairing(lab: Lab, alignment: Alignment) -> Pairing:
+    """Where the tensor's batch axis meets another one because the ranks differ, and only as long as they do.
+
+    Left out is what happens with the tensor turned, too, since those pairs are made on purpose; and an expression both
+    of whose sides come from the tensor, as in a comparison of labels with each other. Where turning the tensor makes
+    new pairs, it is not what was meant.
     """
     written, aligned = _broadcasts(lab, alignment.subject), _broadcasts(lab, alignment.aligned)
-    identities = {_identity(event) for event in aligned}
-    new = [event for event in written if _identity(event) not in identities]
-    if not new or identities - {_identity(event) for event in written}:
-        return None
-    other = lab.attempt(lambda: lab.trace(_dealt(lab, alignment, alignment.subject)))
-    return next((event for event in new if other is not None and _one_sided(lab, event, other)), None)
+    known = {_identity(event) for event in aligned}
+    gone = [event for event in written if _identity(event) not in known and _of_unequal_rank(event)]
+    if gone and not known - {_identity(event) for event in written}:
+        other = lab.attempt(lambda: lab.trace(_dealt(lab, alignment, alignment.subject)))
+        one_sided = (event for event in gone if other is not None and _one_sided(lab, event, other))
+        return Pairing(next(one_sided, None), seen=True)
+    return Pairing(None, seen=bool(written))
+
+
+def _of_unequal_rank(event: Event) -> bool:
+    """(B,) meets (B, 1); who writes (B, 1) beside (1, B) means all pairs."""
+    return (
+        len({len(shape) for operand in event.operands for shape in map(shape_of, tensors(operand.value)) if shape}) > 1
+    )
 
 
 def _one_sided(lab: Lab, event: Event, other: Trace) -> bool:
@@ -216,9 +275,9 @@ def batch_reduction(lab: Lab, subject: Subject) -> Event | None:
     trace, axes = _traced_twice(lab, subject)
     for event in trace.events:
         value, operands = axes.of(event)
-        if event.kind in ("call", "binop") and value == 0 and shape_of(event.value) is not None:
-            if max(operands, default=0):
-                return event
+        computed = event.kind in ("call", "binop") and shape_of(event.value) is not None
+        if computed and value == 0 and max(operands, default=0):
+            return event
     return None
 
 

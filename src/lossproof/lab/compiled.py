@@ -190,7 +190,7 @@ class CompiledObjective:
         with ExitStack() as stack:
             if told.loss is not None:
                 stack.enter_context(keras_private.recompiled(model, told.loss, told.loss_weights))
-            hearing = stack.enter_context(listening(shift))
+            hearing = stack.enter_context(listening(shift=shift))
             stack.enter_context(lab.model.scope())
             keras_private.use_forward_losses(model, forward.losses)
             try:

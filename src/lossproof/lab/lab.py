@@ -39,7 +39,7 @@ from lossproof.rules.rule import NotApplicable
 
 if TYPE_CHECKING:
     from lossproof.capture.values import Change, Slot
-    from lossproof.lab.alignment import Alignment
+    from lossproof.lab.alignment import Alignment, Pairing
     from lossproof.lab.blind import Blind
     from lossproof.lab.compiled import CompiledObjective
     from lossproof.lab.following import Following
@@ -149,7 +149,7 @@ class Lab:
             return ()
         data = (self.batch.x, self.batch.y, self.forward.y_pred, self.batch.sample_weight)
         own = [one for one in compiled.metrics if is_user_function(type(one).update_state)]
-        with listening(own) as hearing, self.undisturbed(), self.model.scope(collect=False):
+        with listening(metrics=own) as hearing, self.undisturbed(), self.model.scope(collect=False):
             self.attempt(lambda: self.capture.model.compute_metrics(*data))
         return tuple(metric_subject(heard) for heard in hearing.metrics)
 
@@ -326,7 +326,13 @@ class Lab:
 
         return moved_into_range(alignment)
 
-    def pairing(self, alignment: Alignment) -> Event | None:
+    def beaten_by_a_constant(self, alignment: Alignment) -> bool | None:
+        """See `alignment.beaten_by_a_constant`."""
+        from lossproof.lab.alignment import beaten_by_a_constant
+
+        return beaten_by_a_constant(self, alignment)
+
+    def pairing(self, alignment: Alignment) -> Pairing:
         """See `alignment.pairing`."""
         from lossproof.lab.alignment import pairing
 
@@ -475,15 +481,15 @@ def metric_subject(heard: Heard) -> MetricSubject | StatefulMetricSubject:
     """A metric that was heard, as a subject of experiments."""
     metric = heard.target
     function = keras_private.metric_function(metric)
-    fields = dict(
-        kind="metric",
-        name=metric.name,
-        function=function if function is not None else metric.update_state,
-        y_true=heard.y_true,
-        y_pred=heard.y_pred,
-        sample_weight=heard.sample_weight,
-        metric=metric,
-    )
+    fields = {
+        "kind": "metric",
+        "name": metric.name,
+        "function": function if function is not None else metric.update_state,
+        "y_true": heard.y_true,
+        "y_pred": heard.y_pred,
+        "sample_weight": heard.sample_weight,
+        "metric": metric,
+    }
     return MetricSubject(**fields) if function is not None else StatefulMetricSubject(**fields)
 
 

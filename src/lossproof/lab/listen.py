@@ -32,12 +32,12 @@ class Hearing:
 
 
 @contextmanager
-def listening(metrics: Sequence[Any] = (), shift: Mapping[int, float] | None = None) -> Iterator[Hearing]:
+def listening(shift: Mapping[int, float] | None = None, metrics: Sequence[Any] = ()) -> Iterator[Hearing]:
     """Inside, calls of `keras.losses.Loss` and of `keras.metrics.MeanMetricWrapper` are noted; they run as always.
 
     Args:
-        metrics: Other metrics whose updates are noted as well.
         shift: What to add to the value that the loss called first (0), second (1), ... returns; nothing by default.
+        metrics: Other metrics whose updates are noted as well.
     """
     hearing = Hearing()
     depth = 0

@@ -73,7 +73,7 @@ class _Replay:
         self.batch = self.compiled.received()
 
     def run(self) -> Replayed | None:
-        if self.compiled.failure() is None:
+        if self.compiled.attempt() is not None:
             return None
         symbols = self._held()
         for _ in range(ROUNDS):

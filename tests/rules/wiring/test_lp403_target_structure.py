@@ -234,3 +234,21 @@ def test_an_error_of_the_loss_is_not_explained_by_the_targets(
 
     for y in ([price, age], {"price": price, "age": age}):
         assert not caught("LP403", functional("dict"), x, y, {"loss": broken})
+
+
+@pytest.mark.backend("tensorflow")
+def test_a_step_that_unpacks_its_own_targets(caught: Caught, x: np.ndarray, price: np.ndarray, age: np.ndarray) -> None:
+    """`compute_loss` of the pair would fail, but that is not what the step does, nor why it fails.
+
+    On the other backends Keras evaluates `compute_loss` once before the first step, and fails there.
+    """
+
+    class Own(keras.Model):
+        def train_step(self, data: Any) -> Any:
+            inputs, (first, _) = data
+            self.compute_loss(y=first, y_pred=self(inputs, training=True))
+            raise RuntimeError("later")
+
+    inputs = keras.Input((3,))
+    model = Own(inputs, keras.layers.Dense(1)(inputs))
+    assert not caught("LP403", model, x, (price, age), {"loss": "mse"})

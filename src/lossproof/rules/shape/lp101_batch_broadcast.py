@@ -106,10 +106,13 @@ model.fit(x, y, verbose=0)
         if dealt[1] is None or not differs(after, dealt[1], terms=size * size):
             return None
         unpaired = dealt[0] is not None and not differs(before, dealt[0], terms=size * size)
-        event = lab.pairing(alignment)
-        if event is None and not unpaired:
+        pairing = lab.pairing(alignment)
+        if pairing.event is None and (pairing.seen or not unpaired):
             return None
-        return self._finding(lab, alignment, event, (before, after), dealt, remark, unpaired)
+        beaten = lab.beaten_by_a_constant(alignment)
+        if beaten is False or (beaten is None and pairing.event is None):
+            return None
+        return self._finding(lab, alignment, pairing.event, (before, after), dealt, remark, unpaired)
 
     def _finding(
         self,
