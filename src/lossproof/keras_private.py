@@ -11,6 +11,12 @@ from typing import Any
 
 import keras
 
+SET_BY_TRAINER = frozenset(
+    {"built", "compiled", "stop_training", "stop_evaluating", "stop_predicting"}
+    | ({"training"} if keras.backend.backend() == "torch" else set())
+)
+"""The public attributes of a model and its layers that hold plain values and change because Keras trains."""
+
 
 def takes_training(model: Any) -> bool:
     """Whether the trainer passes `training=` to the model (keras/src/layers/layer.py)."""

@@ -30,7 +30,7 @@ class Observer(keras.callbacks.Callback):
         self._epochs = 0
 
     def on_train_begin(self, logs: Any = None) -> None:
-        if self._capture.weights is None and self._capture.data:
+        if self._capture.weights is None and self._capture.data and self.model.built:
             self._capture.weights = self._quietly(lambda: copies(self.model.variables))
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from lossproof import keras_private
 from lossproof.capture.copies import copy_of
 from lossproof.capture.userfiles import is_user_file
 
@@ -233,7 +234,9 @@ def _attributes(name: str, value: Any) -> Iterator[Slot]:
         # Keras's own bookkeeping starts with an underscore; what a user's class keeps there is the user's.
         if key.startswith("_") and not _is_users(type(value)):
             continue
-        if key.startswith(_BOOKKEEPING):
+        if key.startswith(_BOOKKEEPING) or (
+            isinstance(value, keras.layers.Layer) and key in keras_private.SET_BY_TRAINER
+        ):
             continue
         read, write = functools.partial(getattr, value, key), functools.partial(_set, value, key)
         yield Slot(f"{name}.{key}", read, write, key, _codes_of(type(value)))

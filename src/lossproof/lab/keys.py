@@ -118,12 +118,12 @@ def acting_weights(compiled: CompiledObjective, wired: Wired) -> list[Acting]:
 
 
 def _weights_said(outputs: Outputs, weights: Mapping[str, Any]) -> dict[int, float]:
-    """The weight that the keys say for each output (flat position), where that is certain."""
+    """The weight that the keys say for each output (flat position), as far as they say anything."""
     unknown = unknown_keys(weights, outputs)
-    certain = all(one.sure for one in unknown.values())
-    entries = _renamed(weights, {key: one if one.sure else Meant(None, "") for key, one in unknown.items()})
+    entries = _renamed(weights, unknown)
     said = {i: float(entries[name]) for i, name in enumerate(outputs.names) if name in entries}
-    if certain:  # an output that no key can mean has Keras's own weight of one
+    if all(one.name is not None for one in unknown.values()):
+        # An output that no key can mean has Keras's own weight of one.
         said.update({i: 1.0 for i, name in enumerate(outputs.names) if name not in entries})
     return said
 

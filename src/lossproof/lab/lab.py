@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -26,6 +27,7 @@ from lossproof.lab.localize.queries import labels_for
 from lossproof.lab.localize.recorder import trace
 from lossproof.lab.model import Forward, Functional
 from lossproof.lab.received import Batch, NoBatch, received_batch, to_tensors
+from lossproof.lab.replace import replaced
 from lossproof.lab.step import StepOutcome, run_step
 from lossproof.lab.subject import (
     LossSubject,
@@ -218,22 +220,35 @@ class Lab:
         """Every expression that the user's code of a subject evaluates, with its value."""
         with self.undisturbed():
             if isinstance(subject, StepSubject):
-                traces: list[Trace] = []
-
-                def step(*arguments: Any) -> Any:
-                    traces.append(trace(subject.function, *arguments))
-                    if traces[0].error is not None:
-                        raise traces[0].error
-                    return traces[0].result
-
-                with contextlib.suppress(Exception):  # it is in the trace
-                    run_step(self.model, subject.batch, step)
-                return traces[0] if traces else Trace(())
+                return self._trace_of_step(subject)
             function, arguments = subject.traceable()
             if isinstance(subject, ObjectiveSubject):
                 with self.model.scope():
                     return trace(function, *arguments)
             return trace(function, *arguments)
+
+    def _trace_of_step(self, subject: StepSubject) -> Trace:
+        outer: list[Trace] = []
+        inner: list[Trace] = []
+
+        def into(traces: list[Trace]) -> Callable[..., Any]:
+            def run(function: Any, *arguments: Any, **named: Any) -> Any:
+                traces.append(trace(functools.partial(function, **named) if named else function, *arguments))
+                error = traces[-1].error
+                if error is not None:
+                    raise error
+                return traces[-1].result
+
+            return run
+
+        with contextlib.ExitStack() as stack:
+            for owner, name, make in self.backend.differentiation(lambda _: None, into(inner)):
+                stack.enter_context(replaced(owner, name, make))
+            with contextlib.suppress(Exception):  # it is in the trace
+                run_step(self.model, subject.batch, functools.partial(into(outer), subject.function))
+        if not outer:
+            return Trace(())
+        return replace(outer[0], events=(*(event for one in inner for event in one.events), *outer[0].events))
 
     def undisturbed(self) -> AbstractContextManager[None]:
         """See `blind.quiet`."""

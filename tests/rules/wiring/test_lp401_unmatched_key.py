@@ -139,6 +139,7 @@ def test_names_for_outputs_without_names(caught: Caught, x: np.ndarray, price: n
     [
         ("list", ["mse", "mae"], {"price": 1.0, "age": 100.0}, {"price": 100.0, "age": 1.0}),
         ("dict", {"price": "mse", "age": "mae"}, {"price": 2.0, "years": 8.0}, {"price": 8.0, "age": 2.0}),
+        ("dict", {"price": "mse", "age": "mae"}, {"cost": 2.0, "old": 8.0}, {"price": 8.0, "age": 2.0}),
     ],
 )
 def test_a_weight_that_acts_on_another_output(
@@ -162,7 +163,7 @@ def test_a_weight_that_acts_on_another_output(
     assert finding.counterfactual.before == pytest.approx(
         measured["price"] * squares + measured["age"] * absolutes, rel=1e-4
     )
-    own = {"price": weights["price"], "age": weights.get("age", weights.get("years"))}
+    own = dict(zip(("price", "age"), weights.values(), strict=True))
     assert finding.counterfactual.after == pytest.approx(own["price"] * squares + own["age"] * absolutes, rel=1e-4)
 
 

@@ -65,9 +65,15 @@ class Backend(Protocol):
     def interpreted(self) -> AbstractContextManager[None]:
         """Inside, functions that the user compiled (`tf.function`, `jax.jit`) run as plain Python, each time."""
 
-    def differentiation(self, note: Callable[[Tensor], None]) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
+    def differentiation(
+        self, note: Callable[[Tensor], None], evaluate: Callable[..., Any] | None = None
+    ) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
         """Replacements, as (owner, attribute, original -> replacement), that tell `note` each loss a user's step
-        differentiates, as a concrete tensor."""
+        differentiates, as a concrete tensor.
+
+        Where a step hands a function over to be differentiated, `evaluate(function, *inputs)` is asked for its value,
+        which is simply called by default.
+        """
 
     def custom_gradients(self, note: Callable[[str], None]) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
         """Replacements, as in `differentiation`, that tell `note` the name of each gradient that the user defined."""

@@ -119,7 +119,9 @@ class TensorFlowBackend:
     def lenient_conversions(self) -> AbstractContextManager[None]:
         return nullcontext()  # eager tensors never refuse
 
-    def differentiation(self, note: Callable[[Tensor], None]) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
+    def differentiation(
+        self, note: Callable[[Tensor], None], evaluate: Callable[..., Any] | None = None
+    ) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
         def make(original: Any) -> Any:
             def gradient(tape: Any, target: Any, *args: Any, **kwargs: Any) -> Any:
                 note(target)

@@ -106,7 +106,9 @@ class TorchBackend:
                 stack.enter_context(replaced(torch.Tensor, name, detached))
             yield
 
-    def differentiation(self, note: Callable[[Tensor], None]) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
+    def differentiation(
+        self, note: Callable[[Tensor], None], evaluate: Callable[..., Any] | None = None
+    ) -> Sequence[tuple[Any, str, Callable[[Any], Any]]]:
         def make(original: Any) -> Any:
             def backward(tensor: Any, *args: Any, **kwargs: Any) -> Any:
                 note(tensor)
