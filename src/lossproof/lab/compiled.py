@@ -7,7 +7,7 @@ them, or the targets, can be changed and the rest stays as the user wrote it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -144,6 +144,9 @@ class CompiledObjective:
     @cached_property
     def forward(self) -> Forward:
         """The forward pass in training mode, without the objective."""
+        if self.lab.capture.error is None:
+            with suppress(NotApplicable):
+                return self.lab.forward
         try:
             x = self.received(y=None, sample_weight=None, class_weight=None).x
         except NoBatch as reason:

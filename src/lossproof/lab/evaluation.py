@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -26,15 +28,20 @@ class Evaluation:
     """The calls of `keras.losses.Loss` that had values, not tracers."""
     added: tuple[float, ...]
     """`model.losses` after the forward pass: regularizers and `add_loss`."""
+    gradients: tuple[np.ndarray | None, ...] | None = None
+    """Of the total, for each trainable weight, where they were had along with the values."""
+    seconds: float = 0.0
+    """How long it took."""
 
 
-def evaluate(model: Functional, batch: Batch, own_step: bool) -> Evaluation:
-    """Evaluate the objective.
+def evaluate(model: Functional, batch: Batch, own_step: bool, with_gradients: bool = False) -> Evaluation:
+    """Evaluate the objective, and its gradient where one pass gives both.
 
     Args:
         model: The captured model.
         batch: What the step received.
         own_step: Whether the user's model has a `train_step` of its own, which is then run.
+        with_gradients: Whether the gradient is wanted as well.
 
     Raises:
         Whatever the user's code raises.
@@ -45,11 +52,56 @@ def evaluate(model: Functional, batch: Batch, own_step: bool) -> Evaluation:
             added = _values(forward.losses)
         outcome = run_step(model, batch)
         return Evaluation(forward, sum(outcome.losses), _concrete(outcome.hearing), added)
-    with listening() as hearing, model.scope():
+    began = time.perf_counter()
+    evaluated = None
+    if with_gradients and running_backend().has_values_while_differentiating:
+        with suppress(Exception):  # what refuses to be differentiated may well have a value
+            evaluated = _with_gradients(model, batch)
+    if evaluated is None:
+        evaluated = _values_of(model, batch, None)[1]
+    return replace(evaluated, seconds=time.perf_counter() - began)
+
+
+def _with_gradients(model: Functional, batch: Batch) -> Evaluation:
+    backend = running_backend()
+    evaluated: list[Evaluation] = []
+
+    def total(*weights: Tensor) -> Tensor:
+        value, evaluation = _values_of(model, batch, list(weights))
+        evaluated.append(evaluation)
+        return value
+
+    _, gradients = backend.gradient(total, model.start)
+    arrays = tuple(None if gradient is None else backend.numpy(gradient) for gradient in gradients)
+    return replace(_detached(evaluated[0]), gradients=arrays)
+
+
+def _values_of(model: Functional, batch: Batch, weights: list[Tensor] | None) -> tuple[Tensor, Evaluation]:
+    with listening() as hearing, model.scope(weights):
         forward = model.forward(batch.x)
         added = _values(forward.losses)
         total = model.compute_loss(batch, forward)
-    return Evaluation(forward, float(np.sum(running_backend().numpy(total))), _concrete(hearing), added)
+    return total, Evaluation(forward, float(np.sum(running_backend().numpy(total))), _concrete(hearing), added)
+
+
+def _detached(evaluation: Evaluation) -> Evaluation:
+    """The same values without their history. A tensor that stands in several places still does so."""
+    detached: dict[int, tuple[Any, Any]] = {}
+
+    def cut(leaf: Any) -> Any:
+        if not running_backend().is_tensor(leaf):
+            return leaf
+        return detached.setdefault(id(leaf), (leaf, running_backend().detached(leaf)))[1]
+
+    def everywhere(data: Any) -> Any:
+        return data if data is None else keras.tree.map_structure(cut, data)
+
+    forward = Forward(everywhere(evaluation.forward.y_pred), everywhere(evaluation.forward.losses))
+    heard = tuple(
+        Heard(one.target, *map(everywhere, (one.y_true, one.y_pred, one.sample_weight, one.result)))
+        for one in evaluation.losses
+    )
+    return replace(evaluation, forward=forward, losses=heard)
 
 
 def _values(losses: list[Tensor]) -> tuple[float, ...]:

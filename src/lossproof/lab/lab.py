@@ -85,7 +85,7 @@ class Lab:
     def evaluation(self) -> Evaluation:
         """The objective, evaluated once on the captured batch."""
         try:
-            return evaluate(self.model, self.batch, self.overrides_train_step)
+            return evaluate(self.model, self.batch, self.overrides_train_step, self.capture.training)
         except NotApplicable:
             raise
         except Exception as error:

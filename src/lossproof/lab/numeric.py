@@ -13,7 +13,9 @@ import numpy as np
 
 SHRINK = 2.0
 RUNGS = 3
-"""Central differences at h, h/2 and h/4."""
+"""Central differences at h, h/2 and, where these two leave it vague, h/4."""
+SHARP = 1e-4
+"""The relative error at which a slope needs no shorter step."""
 LONGEST = 0.1
 """The longest step, in units of the point."""
 COARSER = 32.0
@@ -86,21 +88,25 @@ def _epsilon(dtype: str) -> float:
 
 
 def _ridders(function: Callable[[float], float], centre: float, step: float, noise: float) -> Slope:
-    steps = np.array([step / SHRINK**k for k in range(RUNGS)])
-    ahead = np.array([function(h) for h in steps])
-    behind = np.array([function(-h) for h in steps])
-    if not (np.isfinite(ahead).all() and np.isfinite(behind).all()):
-        return Slope(np.nan, np.inf)
+    steps = step / SHRINK ** np.arange(RUNGS)
     rounding = 4.0 * noise / steps
-    central = (ahead - behind) / (2.0 * steps)
-    curvature = ((ahead - centre) - (centre - behind)) / steps**2
+    central, curvature = np.empty(RUNGS), np.empty(RUNGS)
     best = Slope(np.nan, np.inf)
-    for k in range(RUNGS - 1):
-        extrapolated = central[k + 1] + (central[k + 1] - central[k]) / (SHRINK**2 - 1.0)
+    for k, h in enumerate(steps):
+        ahead, behind = function(h), function(-h)
+        if not (np.isfinite(ahead) and np.isfinite(behind)):
+            return Slope(np.nan, np.inf)
+        central[k] = (ahead - behind) / (2.0 * h)
+        curvature[k] = ((ahead - centre) - (centre - behind)) / h**2
+        if k == 0:
+            continue
+        extrapolated = central[k] + (central[k] - central[k - 1]) / (SHRINK**2 - 1.0)
         # The curvature of a smooth function is the same at both steps. What differs comes of kinks in between, or at
         # the point itself.
-        kink = 2.0 * steps[k + 1] * abs(curvature[k + 1] - curvature[k])
-        error = abs(central[k + 1] - central[k]) + 2.0 * rounding[k + 1] + kink
+        kink = 2.0 * h * abs(curvature[k] - curvature[k - 1])
+        error = abs(central[k] - central[k - 1]) + 2.0 * rounding[k] + kink
         if error < best.error:
             best = Slope(float(extrapolated), float(error))
+        if best.error <= SHARP * abs(best.value):
+            break
     return best

@@ -204,6 +204,8 @@ def _suspects(lab: Lab, rows: np.ndarray) -> np.ndarray:
 
 
 def _by_forward(lab: Lab, count: int) -> Found | None:
+    if lab.backend.has_values_while_differentiating and lab.evaluation.seconds > SECONDS:
+        return None  # one pass takes longer than all of them may
     deadline = time.perf_counter() + SECONDS
     size, searched = _size(lab), 0
     for rows in _order(lab, count, size):

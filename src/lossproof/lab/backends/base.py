@@ -18,12 +18,17 @@ class Backend(Protocol):
     """One of TensorFlow, JAX and PyTorch, as the lab sees it."""
 
     name: str
+    has_values_while_differentiating: bool
+    """Whether what is differentiated runs on concrete tensors, so that its values can be read on the way."""
 
     def tensor(self, array: Any, dtype: str | None = None) -> Tensor:
         """A concrete tensor holding `array`; `dtype` as Keras spells it, None to keep the array's own."""
 
     def numpy(self, tensor: Tensor) -> np.ndarray:
         """The values of a concrete tensor. Half precision types come back as float32."""
+
+    def detached(self, tensor: Tensor) -> Tensor:
+        """A concrete tensor with the same values, of which autodiff knows nothing."""
 
     def is_tensor(self, value: object) -> bool:
         """Whether `value` is a tensor of this backend, concrete or symbolic."""

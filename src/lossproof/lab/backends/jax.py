@@ -21,6 +21,7 @@ class JaxBackend:
     """See `base.Backend`."""
 
     name = "jax"
+    has_values_while_differentiating = False
     looks_through_predictions = False
 
     def tensor(self, array: Any, dtype: str | None = None) -> Tensor:
@@ -30,6 +31,9 @@ class JaxBackend:
         if getattr(tensor, "dtype", None) in (jnp.bfloat16, jnp.float16):
             tensor = jnp.asarray(tensor, dtype="float32")
         return np.asarray(tensor)
+
+    def detached(self, tensor: Tensor) -> Tensor:
+        return tensor  # concrete arrays have no history
 
     def is_tensor(self, value: object) -> bool:
         return isinstance(value, jax.Array)

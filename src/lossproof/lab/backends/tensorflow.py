@@ -27,6 +27,7 @@ class TensorFlowBackend:
     """See `base.Backend`."""
 
     name = "tensorflow"
+    has_values_while_differentiating = True
     looks_through_predictions = True
 
     def tensor(self, array: Any, dtype: str | None = None) -> Tensor:
@@ -36,6 +37,9 @@ class TensorFlowBackend:
         if getattr(tensor, "dtype", None) in (tf.bfloat16, tf.float16):
             tensor = tf.cast(tensor, tf.float32)
         return np.asarray(tensor)
+
+    def detached(self, tensor: Tensor) -> Tensor:
+        return tensor  # its history stays with the tape
 
     def is_tensor(self, value: object) -> bool:
         return isinstance(value, (tf.Tensor, tf.Variable, tf.RaggedTensor, tf.SparseTensor))

@@ -22,6 +22,7 @@ class TorchBackend:
     """See `base.Backend`."""
 
     name = "torch"
+    has_values_while_differentiating = True
     looks_through_predictions = False
 
     def tensor(self, array: Any, dtype: str | None = None) -> Tensor:
@@ -37,6 +38,9 @@ class TorchBackend:
             tensor = tensor.float()
         array: np.ndarray = tensor.numpy()
         return array
+
+    def detached(self, tensor: Tensor) -> Tensor:
+        return tensor.detach() if isinstance(tensor, torch.Tensor) else tensor
 
     def is_tensor(self, value: object) -> bool:
         return isinstance(value, torch.Tensor)
