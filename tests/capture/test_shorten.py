@@ -75,18 +75,18 @@ def test_without_callbacks_two_steps_run_and_the_history_is_whole(watch: Watch) 
     assert (capture.steps, capture.shortened) == (2, "1 of 10 epochs, at most 2 steps each")
 
 
-def test_callbacks_see_the_first_epochs_and_the_last_under_their_numbers(watch: Watch) -> None:
+def test_callbacks_see_every_epoch_under_its_number_and_few_of_them_run(watch: Watch) -> None:
     told, epochs = Told(), []
     plain = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epochs.append(epoch))
     given = plain.on_epoch_begin
     model = compiled()
     history = fitted(model, told, plain, validation_data=(X, Y))
-    assert told.begun == told.ended == epochs == [0, 1, 9]
+    assert told.begun == told.ended == epochs == list(range(10))
     assert told.total == 10
-    assert told.batches == int(model.optimizer.iterations) == 6
+    assert told.batches == int(model.optimizer.iterations) == 15
     assert all("val_loss" in logs for logs in told.logs)
-    seen = [logs["loss"] for logs in told.logs]
-    assert history.history["loss"] == [seen[0], *[seen[1]] * 8, seen[2]]
+    assert history.history["loss"] == [logs["loss"] for logs in told.logs]
+    assert len({logs["loss"] for logs in told.logs}) == 3
     assert plain.on_epoch_begin is given
     assert not {"on_epoch_begin", "on_epoch_end"} & set(vars(told))
 
@@ -97,15 +97,47 @@ def test_callbacks_in_every_form(watch: Watch, form: str) -> None:
     container = keras.callbacks.CallbackList([told], add_history=True, model=model, epochs=10, steps=5)
     before = list(container.callbacks)
     history = fitted(model, callbacks={"one": told, "tuple": (told,), "CallbackList": container}[form])
-    assert told.begun == told.ended == [0, 1, 9]
+    assert told.begun == told.ended == list(range(10))
     assert len(history.history["loss"]) == 10
     assert container.callbacks == before
+
+
+def test_keras_own_callbacks_hear_only_of_the_epochs_that_run(watch: Watch) -> None:
+    heard: list[int] = []
+    schedule = keras.callbacks.LearningRateScheduler(lambda epoch: heard.append(epoch) or 0.1)
+    patient = keras.callbacks.EarlyStopping(monitor="loss", patience=2)
+    history = fitted(compiled(), schedule, patient)
+    assert heard == [0, 1, 9]
+    assert patient.stopped_epoch == 0
+    assert len(history.epoch) == 10
+
+
+def test_a_hook_that_fails_or_stops_at_an_epoch_that_does_not_run_changes_nothing(watch: Watch) -> None:
+    begun: list[int] = []
+
+    class Fragile(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            begun.append(epoch)
+            self.steps: list[int] = []
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.steps.append(batch)
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.model.stop_training = epoch == 4
+            assert self.steps[-1] >= 0
+
+    model = compiled()
+    history = fitted(model, Fragile())
+    assert begun == [0, 1, 2, 9]
+    assert int(model.optimizer.iterations) == 15
+    assert len(history.epoch) == 10
 
 
 def test_an_initial_epoch(watch: Watch) -> None:
     told = Told()
     history = fitted(compiled(), told, initial_epoch=4)
-    assert told.begun == [4, 5, 9]
+    assert told.begun == [4, 5, 6, 7, 8, 9]
     assert history.epoch == [4, 5, 6, 7, 8, 9]
     assert len(history.history["loss"]) == 6
 
@@ -181,7 +213,7 @@ def test_a_resumed_training(watch: Watch, tmp_path: Path) -> None:
     fitted(first, keras.callbacks.BackupAndRestore(backup, delete_checkpoint=False), epochs=4)
     told = Told()
     history = fitted(compiled(), keras.callbacks.BackupAndRestore(backup), told)
-    assert told.begun == [4, 5, 9]
+    assert told.begun == [4, 5, 6, 7, 8, 9]
     assert history.epoch == list(range(4, 10))
     assert len(history.history["loss"]) == 6
     assert not backup.exists()

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 
 from lossproof.capture.batch import count_batches
+from lossproof.capture.userfiles import is_user_function
 
 EPOCHS_WITH_CALLBACKS = 3
 """The first, the second and the last: callbacks that move a value by the epoch are seen to move it."""
 STEPS = 2
 SLOW_SECONDS = 4.0
 """A step that takes longer than this ends the call after it."""
+TELL_SECONDS = 1.0
+"""How long a callback may take over the epochs that do not run."""
 
 
 class Shortened:
     """A `fit` that runs a few steps, and afterwards looks as long as it was asked to be.
 
     It is asked for all of its epochs and stopped after the first ones, so that callbacks are told the true number. The
-    user's callbacks see the first epochs and the last one under their own numbers, and `history` is filled up, because
-    scripts index it.
+    callbacks see the first epochs and the last one under their own numbers. Those that the script defines itself are
+    told of the epochs in between as well, because they may change a value at a certain one. `history` is filled up,
+    because scripts index it.
 
     Args:
         arguments: Of the call, by name.
@@ -41,7 +45,11 @@ class Shortened:
         self._numbers: dict[int, int] = {}
         held_out = arguments.get("validation_split") or 0.0
         batches = count_batches(arguments.get("x"), arguments.get("batch_size"), held_out)
-        self.arguments = {**arguments, "steps_per_epoch": few(arguments.get("steps_per_epoch") or batches)}
+        steps = few(arguments.get("steps_per_epoch") or batches)
+        if batches is not None and batches % steps and self.epochs * steps > batches:
+            steps = batches  # or Keras warns, in the middle of an epoch, that the data ran out
+        self.steps = steps
+        self.arguments = {**arguments, "steps_per_epoch": steps}
         if arguments.get("validation_data") is not None or held_out:
             self.arguments["validation_steps"] = 1
             if self._validations(range(self.first, self.end)):
@@ -51,7 +59,7 @@ class Shortened:
     def said(self) -> str:
         """How the call was cut, for the report."""
         epochs = "1 epoch" if self.asked == 1 else f"{self.epochs} of {self.asked} epochs"
-        return f"{epochs}, at most {STEPS} steps each"
+        return f"{epochs}, at most {max(STEPS, self.steps)} steps each"
 
     def shown_epoch(self, epoch: int) -> int:
         """The number under which callbacks see an epoch: the last one that runs is the last one asked for."""
@@ -98,7 +106,7 @@ def _stretched(values: list[Any], length: int) -> list[Any]:
 def renumbered(callbacks: list[Any], shortened: Shortened) -> Iterator[None]:
     """Inside, the epoch hooks of the user's callbacks get the epoch numbers of the uncut training.
 
-    A checkpoint that is saved every so many batches is saved in the batches that run.
+    Before the last epoch, hooks of the user's own making hear of those that were left out. A checkpoint that is saved every so many batches is saved in the batches that run.
     """
     patched: list[tuple[dict[str, Any], str, bool, Any]] = []
 
@@ -108,14 +116,12 @@ def renumbered(callbacks: list[Any], shortened: Shortened) -> Iterator[None]:
         patched.append((own, name, name in own, own.get(name)))
         own[name] = value
 
-    def through(hook: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda epoch, *args, **kwargs: hook(shortened.shown_epoch(epoch), *args, **kwargs)
-
     for callback in {id(one): one for one in callbacks}.values():
         if not isinstance(callback, keras.callbacks.Callback) or isinstance(callback, keras.callbacks.History):
             continue
-        for name in ("on_epoch_begin", "on_epoch_end"):
-            patch(callback, name, through(getattr(callback, name)))
+        told = _Told(callback, shortened)
+        patch(callback, "on_epoch_begin", told.begin)
+        patch(callback, "on_epoch_end", told.end)
         if isinstance(callback, keras.callbacks.ModelCheckpoint) and isinstance(callback.save_freq, int):
             patch(callback, "save_freq", few(callback.save_freq))
     try:
@@ -126,6 +132,43 @@ def renumbered(callbacks: list[Any], shortened: Shortened) -> Iterator[None]:
                 own[name] = value
             else:
                 own.pop(name, None)
+
+
+class _Told:
+    """The epoch hooks of one callback, under the numbers of the uncut training."""
+
+    def __init__(self, callback: Any, shortened: Shortened) -> None:
+        self._callback, self._shortened = callback, shortened
+        self._begin, self._end = callback.on_epoch_begin, callback.on_epoch_end
+        self._last: int | None = None
+        self._logs: Any = None
+
+    def begin(self, epoch: int, *args: Any, **kwargs: Any) -> Any:
+        shown = self._shortened.shown_epoch(epoch)
+        if self._last is not None:  # a resumed training begins where it does
+            self._tell_of(range(self._last + 1, shown))
+        self._last = shown
+        return self._begin(shown, *args, **kwargs)
+
+    def end(self, epoch: int, logs: Any = None) -> Any:
+        self._logs = logs
+        return self._end(self._shortened.shown_epoch(epoch), logs)
+
+    def _tell_of(self, epochs: range) -> None:
+        hooks = [(one, logs) for one, logs in ((self._begin, {}), (self._end, self._logs)) if is_user_function(one)]
+        model = getattr(self._callback, "model", None)
+        stops = getattr(model, "stop_training", None)
+        deadline = time.perf_counter() + TELL_SECONDS
+        for epoch in epochs if hooks else ():
+            if time.perf_counter() > deadline:
+                break
+            try:
+                for hook, logs in hooks:
+                    hook(epoch, dict(logs or {}))
+            except Exception:  # it may miss what the steps of such an epoch would have left it
+                break
+        if stops is not None:
+            model.stop_training = stops
 
 
 class Stopper(keras.callbacks.Callback):

@@ -79,7 +79,8 @@ def restored(model: Functional) -> Iterator[None]:
         yield
     finally:
         for variable, value in zip(variables, before, strict=True):
-            variable.assign(value)
+            if value.shape == tuple(variable.shape):  # a step that failed may leave variables without a value
+                variable.assign(value)
 
 
 def _all_variables(model: Any) -> list[Any]:
