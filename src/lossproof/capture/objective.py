@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import keras
@@ -25,7 +26,8 @@ def objective_signature(model: Any, compiled: Compiled | None, arguments: dict[s
     losses = [code(leaf) for leaf in keras.tree.flatten(loss)]
     weights = repr(compiled.arguments.get("loss_weights")) if compiled else ""
     structure = str(keras.tree.map_structure(lambda _: 0, arguments.get("y"))) if arguments.get("y") is not None else ""
-    outputs = tuple(getattr(model, "output_names", None) or ())
+    # Keras numbers the layers that a loop makes anew.
+    outputs = tuple(re.sub(r"_\d+$", "", str(name)) for name in getattr(model, "output_names", None) or ())
     weighted = arguments.get("class_weight") is not None
     return (type(model), tuple(map(repr, losses)), weights, tuple(map(repr, data)), structure, outputs, weighted)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -106,7 +106,8 @@ def _stretched(values: list[Any], length: int) -> list[Any]:
 def renumbered(callbacks: list[Any], shortened: Shortened) -> Iterator[None]:
     """Inside, the epoch hooks of the user's callbacks get the epoch numbers of the uncut training.
 
-    Before the last epoch, hooks of the user's own making hear of those that were left out. A checkpoint that is saved every so many batches is saved in the batches that run.
+    Before the last epoch, hooks of the user's own making hear of those that were left out. A checkpoint that is saved
+    every so many batches is saved in the batches that run.
     """
     patched: list[tuple[dict[str, Any], str, bool, Any]] = []
 
@@ -155,8 +156,10 @@ class _Told:
         return self._end(self._shortened.shown_epoch(epoch), logs)
 
     def _tell_of(self, epochs: range) -> None:
-        hooks = [(one, logs) for one, logs in ((self._begin, {}), (self._end, self._logs)) if is_user_function(one)]
-        model = getattr(self._callback, "model", None)
+        hooks: list[tuple[Callable[..., Any], Any]] = [
+            (one, logs) for one, logs in ((self._begin, {}), (self._end, self._logs)) if is_user_function(one)
+        ]
+        model: Any = getattr(self._callback, "model", None)
         stops = getattr(model, "stop_training", None)
         deadline = time.perf_counter() + TELL_SECONDS
         for epoch in epochs if hooks else ():

@@ -183,9 +183,10 @@ class Watch:
         if same is not None:
             same.repeats += 1
             same.changes.look(f"before call {same.repeats + 1} of {call}")
-        for one in self.run.captures:  # what the same compiled objective meets elsewhere, in an evaluation say
-            if one.model is model and one.compiled is compiled:
+        for one in self.run.captures:  # what the same objective meets elsewhere, in an evaluation or a next model
+            if one.signature == signature or (one.model is model and one.compiled is compiled):
                 one.batch_sizes |= sizes
+                sizes |= one.batch_sizes
         self._ids += 1
         kept = same is None and len(alike) < MOST_ALIKE
         capture = Capture(
