@@ -1,16 +1,64 @@
-"""How often an objective counts `model.losses` (regularizers and `add_loss`), measured by scaling them."""
+"""`model.losses` (regularizers and `add_loss`): how often an objective counts them, and what the user's code adds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
+from lossproof.capture.place import place_of_frame
+from lossproof.capture.userfiles import is_user_file
+from lossproof.findings.finding import Place
 from lossproof.lab.lab import Lab
 from lossproof.lab.model import Forward
+from lossproof.lab.replace import replaced
+from lossproof.lab.subject import take
 from lossproof.rules.rule import NotApplicable
+
+
+@dataclass(frozen=True)
+class Added:
+    """What one `add_loss` in the user's code hands over during a forward pass."""
+
+    value: float
+    """As it counts in the total: Keras sums it (keras/src/trainers/trainer.py, `compute_loss`)."""
+    shape: tuple[int, ...]
+    where: Place
+
+
+def added_by_user(lab: Lab, copies: int) -> tuple[Added, ...]:
+    """What the user's layers add in a forward pass over the batch, repeated `copies` times.
+
+    In inference mode, where dropout does not act; in training mode if nothing is added otherwise.
+    """
+    leaf = next(one for one in keras.tree.flatten(lab.batch.x) if one is not None and len(one.shape))
+    x = take(lab.batch.x, np.tile(np.arange(int(leaf.shape[0])), copies))
+    return _added(lab, x, training=False) or _added(lab, x, training=True)
+
+
+def _added(lab: Lab, x: Any, training: bool) -> tuple[Added, ...]:
+    found: list[Added] = []
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        def add_loss(layer: Any, loss: Any) -> Any:
+            here = inspect.currentframe()
+            caller = here.f_back if here is not None else None
+            if caller is not None and is_user_file(caller.f_code.co_filename):
+                arrays = [lab.number(leaf) for leaf in keras.tree.flatten(loss)]
+                value = sum(float(np.sum(array)) for array in arrays)
+                found.append(Added(value, tuple(arrays[0].shape) if len(arrays) == 1 else (), place_of_frame(caller)))
+            return original(layer, loss)
+
+        return add_loss
+
+    with lab.undisturbed(), replaced(keras.layers.Layer, "add_loss", make), lab.model.scope():
+        lab.model.forward(x, training=training)
+    return tuple(found)
 
 
 def totals_with_added_losses(lab: Lab, factors: tuple[float, ...]) -> list[float]:

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from lossproof.capture.batch import count_rows
 from lossproof.findings.finding import Severity
 from lossproof.lab.births import birth_in_model, birth_of_gradient, birth_of_value, numbers_at
 from lossproof.lab.blind import Point
@@ -68,7 +69,8 @@ def in_loss(lab: Lab, subject: Subject, reach: Reach, found: Found | None) -> It
 
     size = subject.batch_size
     rows = culprits(lab, at, kind, size, bad_rows(lab, subject, point, kind))
-    cure = without(lab, at, point, kind, rows, size) or _nudged(lab, subject, point, kind)
+    cure = _filled(lab, point, kind, found) or without(lab, at, point, kind, rows, size)
+    cure = cure or _nudged(lab, subject, point, kind)
     if cure is None:
         return
     first = int(rows[0]) if len(rows) else 0
@@ -80,6 +82,7 @@ def in_loss(lab: Lab, subject: Subject, reach: Reach, found: Found | None) -> It
         cure=cure,
         batch=size,
         arrived=_arrived(lab, subject) if kind == "value" else None,
+        partial=found is not None and found.filled is not None,
         event=birth_of_value(lab, subject) if kind == "value" else birth_of_gradient(lab, subject),
         examples=example(numbers_at(lab, subject), worst(point, kind, first)),
         **counts(lab, rows, size, found),
@@ -218,6 +221,21 @@ def without(
         return None
     which = "another row in the place of this one" if len(rows) == 1 else f"others in the place of {len(rows)} rows"
     return Cure(f"the same batch with {which}", measure(point, kind), measure(rest, kind))
+
+
+def _filled(lab: Lab, point: Point, kind: Kind, found: Found | None) -> Cure | None:
+    """The rows of a small batch among others, in a batch of the usual size."""
+    if found is None or found.filled is None:
+        return None
+    after = lab.attempt(partial(whole, lab, found.filled))
+    if after is None or not finite(after, kind):
+        return None
+    size = count_rows(found.filled.x)
+    return Cure(f"the same {_rows(len(found.rows))} in a batch of {size}", measure(point, kind), measure(after, kind))
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
 
 
 def _nudged(lab: Lab, subject: Subject, point: Point, kind: Kind) -> Cure | None:

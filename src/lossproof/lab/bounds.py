@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from lossproof.lab.backends.base import Tensor
+from lossproof.lab.blind import quiet
 from lossproof.lab.evaluation import evaluate
 from lossproof.lab.lab import Lab
 from lossproof.lab.model import Functional
@@ -89,6 +90,44 @@ def bounds_of(lab: Lab, subject: Subject) -> list[np.ndarray]:
         if not open_ends:
             break
     return found
+
+
+def passes(lab: Lab, subject: Subject, values: list[np.ndarray]) -> bool | None:
+    """Whether a gradient of NaN at predictions of these values (for each prediction tensor) gets as far as the weights.
+
+    A sigmoid multiplies it by its own slope of 0, which leaves NaN; a relu that is off selects 0 instead. Measured
+    where `bounds_of` measures: with the weights of the output's layer scaled up.
+
+    Returns:
+        None where no prediction takes on such a value, or the predictions are not outputs of the model.
+    """
+    outputs = [id(leaf) for leaf in keras.tree.flatten(lab.forward.y_pred)]
+    positions = [outputs.index(id(leaf)) for leaf in float_leaves(lab, subject) if id(leaf) in outputs]
+    if len(positions) != len(values):
+        return None
+
+    def predictions(weights: list[Tensor]) -> list[Tensor]:
+        with lab.model.scope(weights):
+            flat = keras.tree.flatten(lab.model.forward(lab.batch.x).y_pred)
+        return [flat[i] for i in positions]
+
+    for layer in _layers(lab)[:LAYERS]:
+        for scale in (SCALES[0], -SCALES[0]):
+            weights = [tensor * (scale if i in layer else 1.0) for i, tensor in enumerate(lab.model.start)]
+            with quiet(lab):
+                there = [lab.number(leaf) for leaf in predictions(weights)]
+                marks = [np.where(np.isin(leaf, v), np.nan, 0.0) for leaf, v in zip(there, values, strict=True)]
+                if not any(np.isnan(mark).any() for mark in marks):
+                    continue
+                tensors = [lab.backend.tensor(mark.astype("float32")) for mark in marks]
+
+                def total(*moved: Tensor, tensors: list[Tensor] = tensors) -> Tensor:
+                    pairs = zip(predictions(list(moved)), tensors, strict=True)
+                    return sum(keras.ops.sum(keras.ops.cast(leaf, "float32") * mark) for leaf, mark in pairs)
+
+                _, gradients = lab.backend.gradient(total, weights)
+            return any(not np.isfinite(lab.number(one)).all() for one in gradients if one is not None)
+    return None
 
 
 def _settled(here: np.ndarray, mirrored: np.ndarray, far: list[np.ndarray], farther: list[np.ndarray]) -> np.ndarray:

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from lossproof import keras_private
+from lossproof.capture.batch import count_rows
 from lossproof.capture.place import place_of_function, place_of_traceback, shown_path
 from lossproof.capture.record import Capture, LossCall, Run, Training
 from lossproof.capture.userfiles import is_user_file, is_user_function, split_cell
@@ -41,6 +42,7 @@ from lossproof.rules.rule import NotApplicable
 
 if TYPE_CHECKING:
     from lossproof.capture.values import Change, Slot
+    from lossproof.lab.added_losses import Added
     from lossproof.lab.alignment import Alignment, Pairing
     from lossproof.lab.blind import Blind
     from lossproof.lab.compiled import CompiledObjective
@@ -80,6 +82,11 @@ class Lab:
             return received_batch(self.capture)
         except NoBatch as reason:
             raise NotApplicable(str(reason)) from reason
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of the captured batch, as its inputs have them."""
+        return int(count_rows(self.batch.x) or 1)
 
     @cached_property
     def evaluation(self) -> Evaluation:
@@ -289,6 +296,12 @@ class Lab:
         from lossproof.lab.added_losses import totals_with_added_losses
 
         return totals_with_added_losses(self, factors)
+
+    def added_by_user(self, copies: int) -> tuple[Added, ...]:
+        """See `added_losses.added_by_user`."""
+        from lossproof.lab.added_losses import added_by_user
+
+        return added_by_user(self, copies)
 
     # Connection to the predictions ------------------------------------------------------------------------------
 

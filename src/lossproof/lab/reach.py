@@ -18,6 +18,7 @@ import numpy as np
 
 from lossproof import keras_private
 from lossproof.capture.batch import ROWS, count_rows, in_memory, is_array, sample_rows, take_rows
+from lossproof.capture.objective import batch_sizes
 from lossproof.lab.blind import Point, quiet
 from lossproof.lab.lab import Lab, loss_subject
 from lossproof.lab.listen import listening
@@ -51,6 +52,8 @@ class Found:
     searched: int
     affected: np.ndarray
     """The rows that were found to be like that, in the order of the search; empty where only the batch is known."""
+    filled: Batch | None = None
+    """The same rows among others, as many as a batch usually has, where this one is smaller."""
 
 
 def search(lab: Lab) -> Found | None:
@@ -67,7 +70,7 @@ def search(lab: Lab) -> Found | None:
     count = _count(lab)
     if count <= _size(lab):
         return None
-    return _by_targets(lab) or _by_forward(lab, count)
+    return _by_targets(lab) or _in_partial(lab, count) or _by_forward(lab, count)
 
 
 def whole(lab: Lab, batch: Batch) -> Point:
@@ -201,6 +204,23 @@ def _suspects(lab: Lab, rows: np.ndarray) -> np.ndarray:
                 suspects |= ~np.isfinite(array.reshape(len(rows), -1)).all(axis=1)
     # Where each row is bad it is not the rows: the captured batch would have shown it.
     return suspects if not suspects.all() else np.zeros_like(suspects)
+
+
+def _in_partial(lab: Lab, count: int) -> Found | None:
+    """The smaller batch that an epoch ends with: a variance over the batch, say, is 0 if that is a single row."""
+    size = _size(lab)
+    for rows in sorted(n for n in batch_sizes(lab.capture.call, lab.capture.data) if n < size):
+        few = np.arange(rows)
+        subjects = [one for one in lab.minimised() if one is not lab.step]
+        points = [lab.attempt(partial(look_here, lab, one.rows(few))) for one in subjects]
+        if all(point is None or finite(point) for point in points):
+            continue
+        last = np.arange(count - rows, count)
+        batch = rows_of_data(lab, last)
+        if not finite(whole(lab, batch)):
+            filled = rows_of_data(lab, np.arange(count - size, count))
+            return Found(batch, last, rows, np.array([], dtype=int), filled)
+    return None
 
 
 def _by_forward(lab: Lab, count: int) -> Found | None:

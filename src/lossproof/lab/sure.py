@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from lossproof.findings.finding import Severity
 from lossproof.lab.births import birth_of_gradient, birth_of_value, numbers_at
 from lossproof.lab.blame import bad_rows
 from lossproof.lab.blind import Point
-from lossproof.lab.bounds import bounds_of, confident
+from lossproof.lab.bounds import Confident, bounds_of, confident, passes
 from lossproof.lab.lab import Lab
 from lossproof.lab.predictions import float_leaves, look, tensor_like, with_float_leaves
 from lossproof.lab.subject import Subject
@@ -26,7 +28,7 @@ def when_sure(lab: Lab, subject: Subject) -> Trouble | None:
         return None
     point, nearly = look(lab, subject, sure.leaves), look(lab, subject, sure.nearly)
     kind = kind_of(point)
-    if kind is None or not finite(nearly):
+    if kind is None or not finite(nearly) or (kind == "gradient" and not _felt(lab, subject, sure, point)):
         return None
     tensors = [
         tensor_like(lab, array, leaf) for array, leaf in zip(sure.leaves, float_leaves(lab, subject), strict=True)
@@ -46,6 +48,18 @@ def when_sure(lab: Lab, subject: Subject) -> Trouble | None:
         event=birth_of_value(lab, there) if kind == "value" else birth_of_gradient(lab, there),
         examples=example(numbers_at(lab, there), _harmful(sure.moved, sure.leaves, point, kind, bad)),
     )
+
+
+def _felt(lab: Lab, subject: Subject, sure: Confident, point: Point) -> bool:
+    """Whether the gradient's bad entries reach the weights, as far as can be told; a relu that is off keeps them."""
+    bad = [
+        np.zeros(leaf.shape, dtype=bool) if gradient is None else ~np.isfinite(gradient)
+        for leaf, gradient in zip(sure.leaves, point.gradients, strict=True)
+    ]
+    if any((one & ~moved).any() for one, moved in zip(bad, sure.moved, strict=True)):
+        return True  # at predictions that are not saturated, too
+    values = [np.unique(leaf[one]) for leaf, one in zip(sure.leaves, bad, strict=True)]
+    return lab.attempt(partial(passes, lab, subject, values)) is not False
 
 
 def _harmful(

@@ -47,6 +47,8 @@ class Trouble:
     """How many of them are like that."""
     examples: tuple[tuple[str, tuple[float, ...]], ...] = ()
     """Numbers at the first place of trouble, by name: one entry, or the first few of a row."""
+    partial: bool = False
+    """Whether it is met on the last batch of an epoch because that is a small one."""
     arrived: str | None = None
     """`targets` or `inputs`, where these are not finite when they arrive and that is all there is to it."""
     event: Event | None = None

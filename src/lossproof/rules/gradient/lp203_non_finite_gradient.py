@@ -126,6 +126,8 @@ model.fit(x, y, verbose=0)
                 f"The output saturates, so training drives its predictions onto their targets exactly{at}; the value "
                 f"of {name} is finite there, its derivative is not."
             )
+        elif trouble.partial:
+            yield f"{telling.last_batch(trouble)} There the value of {name} is finite{at}, its derivative is not."
         elif trouble.affected == trouble.searched:
             yield f"The value of {name} is finite on the batch{at}, its derivative is not."
         else:

@@ -121,6 +121,8 @@ model.fit(x, y, verbose=0)
                 f"The output saturates, so training drives its predictions onto their targets exactly{at}; there "
                 f"{name} is {what}."
             )
+        elif trouble.partial:
+            yield f"{telling.last_batch(trouble)} There {name} is {what}{at}."
         elif trouble.affected == trouble.searched:
             yield f"{name} is {what} for the whole batch{at}."
         else:

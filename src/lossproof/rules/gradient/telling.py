@@ -17,6 +17,8 @@ SHOWN = 5
 
 def where_met(trouble: Trouble) -> str:
     """On which inputs, for a title."""
+    if trouble.partial:
+        return f"on a last batch of {trouble.batch}"
     if trouble.reach == "confident":
         return "where a prediction is right and as sure as it can be"
     if not trouble.rows or trouble.affected == trouble.searched:
@@ -24,6 +26,12 @@ def where_met(trouble: Trouble) -> str:
     if trouble.affected == 1:
         return f"because of 1 row of {trouble.searched}"
     return f"because of {trouble.affected} rows of {trouble.searched}"
+
+
+def last_batch(trouble: Trouble) -> str:
+    """Why a batch is smaller than the others, in a sentence."""
+    left = "a single row is" if trouble.batch == 1 else f"{trouble.batch} rows are"
+    return f"The number of rows is no multiple of the batch size: {left} left for the last batch."
 
 
 def measured(trouble: Trouble) -> str:

@@ -29,7 +29,8 @@ class BatchSizeDependent(Rule):
     explanation = """
 A loss that sums over the batch and returns one number is not divided by the batch size: Keras reduces only what it
 gets per sample. The reported loss, its balance against regularization and the effective learning rate then all grow
-with the batch size, and the last, smaller batch of an epoch counts less than its share.
+with the batch size, and the last, smaller batch of an epoch counts less than its share. What a layer hands to
+`add_loss` is always summed, also if it is one value per sample.
 
 **Proof.** The same rows are given twice and three times in one batch. A mean does not move; this objective doubles
 and triples.
@@ -81,6 +82,8 @@ model.fit(x, y, batch_size=40, verbose=0)
     def check(self, lab: Lab) -> Iterator[Finding]:
         for subject in lab.subjects:
             yield from self._check(lab, subject)
+        if lab.capture.model is not None and lab.capture.error is None and lab.forward_losses:
+            yield from self._check_added(lab)
 
     def _check(self, lab: Lab, subject: Subject) -> Iterator[Finding]:
         size = subject.batch_size
@@ -120,6 +123,50 @@ model.fit(x, y, batch_size=40, verbose=0)
             ),
             fix=Fix("Return one value per sample (reduce over the last axes only), or take the mean over the batch."),
         )
+
+    def _check_added(self, lab: Lab) -> Iterator[Finding]:
+        """What a layer adds: Keras sums it, whatever its shape."""
+        added = lab.attempt(lambda: lab.added_by_user(1))
+        if not added:
+            return
+        several = [added, *(lab.attempt(partial(lab.added_by_user, n)) for n in COPIES)]
+        if any(found is None or len(found) != len(added) for found in several):
+            return
+        size = lab.batch_size
+        for calls in zip(*several, strict=True):
+            first, values = calls[0], [one.value for one in calls]
+            elements = size * max(COPIES) * 16
+            if not np.isfinite(values).all() or values[0] == 0.0:
+                continue
+            if any(differs(v, n * values[0], "float32", elements) for n, v in zip(COPIES, values[1:], strict=True)):
+                continue
+            given = f"values of shape {first.shape}" if first.shape else "a sum over the batch"
+            yield Finding(
+                code=self.code,
+                name=self.name,
+                severity=Severity.WARNING if len(lab.capture.batch_sizes) > 1 or lab.losses else Severity.NOTE,
+                title="what add_loss is given is summed over the batch",
+                where=first.where,
+                measured=f"1 batch of {size}",
+                explanation=(
+                    f"`add_loss` is given {given}, and Keras adds up what it is given; it does not take the mean, as it "
+                    f"does with the compiled loss. The same {size} rows add {values[0]:.4g} once and {values[1]:.4g} when "
+                    f"they stand in the batch twice, so the weight of this term grows with the batch.{self._sizes(lab)}"
+                ),
+                evidence={"batch": size, "values": {str(n): v for n, v in zip((1, *COPIES), values, strict=True)}},
+                counterfactual=Counterfactual(
+                    change="divide by the number of samples",
+                    before=values[0],
+                    after=values[0] / size,
+                    label="added to the loss",
+                    columns=("as written", "per sample"),
+                    rows=tuple(
+                        Row(f"the batch {n} times", value, value / (n * size), "grows with the batch" if n == 2 else "")
+                        for n, value in zip(COPIES, values[1:], strict=True)
+                    ),
+                ),
+                fix=Fix("Pass the mean over the batch: `self.add_loss(ops.mean(...))`."),
+            )
 
     def _severity(self, lab: Lab, subject: Subject) -> Severity:
         if getattr(getattr(subject, "loss", None), "reduction", None) == "sum":
