@@ -179,6 +179,11 @@ SOUND = {
 }
 
 
+EACH = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "ctc" else name for name in SOUND]
+)
+
+
 def public() -> dict[str, Any]:
     """What `keras.losses` offers as a loss."""
     others = {"Loss", "get", "serialize", "deserialize"}
@@ -195,14 +200,14 @@ def test_both_forms_have_data() -> None:
     assert {(name, form) for name in both if inspect.isclass(public()[name]) for form in (False, True)} <= forms
 
 
-@pytest.mark.parametrize("name", SOUND)
+@EACH
 def test_a_class_is_sound(name: str) -> None:
     report = SOUND[name].check(SOUND[name].as_class)
     assert not report.findings
     assert {"LP105", "LP203", "LP204"} <= set(report.checked)
 
 
-@pytest.mark.parametrize("name", SOUND)
+@EACH
 def test_a_function_is_sound_with_sample_weights(name: str) -> None:
     report = SOUND[name].check(SOUND[name].as_function, sample_weight=SOUND[name].weights)
     assert not report.findings

@@ -18,6 +18,8 @@ SHARP = 1e-4
 """The relative error at which a slope needs no shorter step."""
 LONGEST = 0.1
 """The longest step, in units of the point."""
+CLOSER = 64.0
+"""By how much the step is shortened to try a contradiction again."""
 COARSER = 32.0
 """By how much points are moved apart where the function does not tell neighbours apart."""
 
@@ -30,6 +32,8 @@ class Slope:
     error: float
     """Bound from rounding, truncation and kinks; infinite where the function has no slope that can be measured: it is
     not finite around the point, or does not tell neighbouring points apart."""
+    step: float = 0.0
+    """The longest step that was taken for it, in units of the point."""
 
     def contradicts(self, autodiff: float) -> bool:
         """Whether a slope by autodiff lies outside of what the error allows, with a factor of five to spare."""
@@ -61,6 +65,23 @@ def slope(function: Callable[[float], float], dtype: str, centre: float, noise: 
             return found
         step /= 8.0
     return Slope(np.nan, np.inf)
+
+
+def holds_closer(
+    function: Callable[[float], float], dtype: str, centre: float, noise: float, found: Slope, autodiff: float
+) -> bool:
+    """Whether a contradiction of autodiff stands at ever shorter steps, as far as rounding lets them tell.
+
+    Beside a pole of the derivative (`arccos` just below 1) a step can jump over what autodiff rightly sees.
+    """
+    noise = max(noise, _epsilon(dtype) * abs(centre))
+    step = found.step / CLOSER
+    while 20.0 * noise / step < abs(autodiff - found.value):
+        closer = _ridders(function, centre, step, noise)
+        if not closer.contradicts(autodiff):
+            return False
+        step /= CLOSER
+    return True
 
 
 def noise_of(function: Callable[[float], float], dtype: str) -> float:
@@ -106,7 +127,7 @@ def _ridders(function: Callable[[float], float], centre: float, step: float, noi
         kink = 2.0 * h * abs(curvature[k] - curvature[k - 1])
         error = abs(central[k] - central[k - 1]) + 2.0 * rounding[k] + kink
         if error < best.error:
-            best = Slope(float(extrapolated), float(error))
+            best = Slope(float(extrapolated), float(error), step)
         if best.error <= SHARP * abs(best.value):
             break
     return best

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -15,7 +15,7 @@ from lossproof.lab.backends.base import Tensor
 from lossproof.lab.blind import quiet
 from lossproof.lab.intent import Stops, custom_gradients
 from lossproof.lab.lab import Lab
-from lossproof.lab.numeric import Slope, noise_of, slope
+from lossproof.lab.numeric import Slope, holds_closer, noise_of, slope
 from lossproof.lab.predictions import float_leaves, with_float_leaves
 from lossproof.lab.subject import LossSubject, Subject
 from lossproof.rules.rule import NotApplicable
@@ -34,6 +34,8 @@ class Comparison:
     """The slope along the direction by another way of differentiating the same thing, where there is one."""
     gradients: tuple[np.ndarray, np.ndarray] | None = None
     """The gradient of the last bias by autodiff, and by that other way."""
+    deaf: bool = False
+    """Whether a gradient that the user defined ignores the gradient that arrives from above."""
 
     @property
     def contradicted(self) -> bool:
@@ -83,7 +85,11 @@ def _compare(lab: Lab, subject: Subject, dtype: str, careful: bool) -> list[Comp
     def total(*leaves: Tensor) -> Tensor:
         own = leaves if dtype == "float64" else [keras.ops.cast(one, d) for one, d in zip(leaves, given, strict=True)]
         at = with_float_leaves(lab, subject, own)
-        return keras.ops.sum(at.unreduced()) if dtype == "float64" else at.total()
+        # The mean, as Keras takes it: a gradient that ignores the factor 1 / N from above shows.
+        if dtype != "float64":
+            return at.total()
+        values = at.unreduced()
+        return keras.ops.sum(values) / max(1, int(np.prod(values.shape)))
 
     run = total if careful else lab.backend.stages(total, "jit" if lab.backend.name == "jax" else "eager")
 
@@ -104,11 +110,34 @@ def _compare(lab: Lab, subject: Subject, dtype: str, careful: bool) -> list[Comp
         if not any(one.any() for one in slopes):
             raise NotApplicable("autodiff finds no gradient at all, which is LP202's question")
         comparisons = _along_directions(lab, at, dtype, centre, points, slopes)
-    if custom:
+        deaf = bool(custom) and _deaf(lab, run, tensors)
+    if deaf:
+        comparisons = [replace(one, deaf=True) for one in comparisons]
+    elif custom:
         raise NotApplicable(f"the gradient is defined by the user: {', '.join(sorted(set(custom)))}")
     if stops.unheld:
         raise NotApplicable("the gradient is stopped where its value cannot be held")
     return comparisons
+
+
+def _deaf(lab: Lab, function: Callable[..., Tensor], tensors: list[Tensor]) -> bool:
+    """Whether a part of the gradient stays the same when the loss is multiplied by 1, -1, 2 and -2.
+
+    The derivative of `c * loss` is `c` times that of the loss, whatever surrogate a custom gradient puts in its place;
+    one that is clipped on purpose is odd in `c` at least.
+    """
+
+    def scaled(factor: float) -> list[np.ndarray]:
+        with quiet(lab):
+            _, gradients = lab.backend.gradient(lambda *moved: factor * function(*moved), tensors)
+        return [np.zeros(1) if gradient is None else lab.number(gradient) for gradient in gradients]
+
+    once = [a + b for a, b in zip(scaled(1.0), scaled(-1.0), strict=True)]
+    twice = [a + b for a, b in zip(scaled(2.0), scaled(-2.0), strict=True)]
+    size = max(float(np.abs(one).max(initial=0.0)) for one in scaled(1.0))
+    rounding = 64.0 * float(np.finfo("float32").eps) * size
+    constant = all(bool((np.abs(a - b) <= rounding).all()) for a, b in zip(once, twice, strict=True))
+    return constant and any(bool((np.abs(one) > rounding).any()) for one in once)
 
 
 def _along_directions(
@@ -132,7 +161,10 @@ def _along_directions(
 
         noise = noise_of(along, dtype) if noise is None else noise
         autodiff = sum(float(np.sum(g * d)) for g, d in zip(slopes, directions, strict=True))
-        comparisons.append(Comparison(autodiff, slope(along, dtype, centre, noise), dtype))
+        found = slope(along, dtype, centre, noise)
+        if found.contradicts(autodiff) and not holds_closer(along, dtype, centre, noise, found, autodiff):
+            found = replace(found, error=np.inf)
+        comparisons.append(Comparison(autodiff, found, dtype))
     return comparisons
 
 

@@ -23,12 +23,13 @@ def when_sure(lab: Lab, subject: Subject) -> Trouble | None:
     point = look(lab, subject, guess.leaves) if guess is not None else None
     if point is None or finite(point):
         return None  # wherever the bounds may be
-    sure = confident(lab, subject, bounds_of(lab, subject))
+    bounds = bounds_of(lab, subject)
+    sure = confident(lab, subject, bounds)
     if sure is None:
         return None
     point, nearly = look(lab, subject, sure.leaves), look(lab, subject, sure.nearly)
     kind = kind_of(point)
-    if kind is None or not finite(nearly) or (kind == "gradient" and not _felt(lab, subject, sure, point)):
+    if kind is None or not finite(nearly) or (kind == "gradient" and not _felt(lab, subject, sure, point, bounds)):
         return None
     tensors = [
         tensor_like(lab, array, leaf) for array, leaf in zip(sure.leaves, float_leaves(lab, subject), strict=True)
@@ -50,15 +51,14 @@ def when_sure(lab: Lab, subject: Subject) -> Trouble | None:
     )
 
 
-def _felt(lab: Lab, subject: Subject, sure: Confident, point: Point) -> bool:
+def _felt(lab: Lab, subject: Subject, sure: Confident, point: Point, bounds: list[np.ndarray]) -> bool:
     """Whether the gradient's bad entries reach the weights, as far as can be told; a relu that is off keeps them."""
-    bad = [
-        np.zeros(leaf.shape, dtype=bool) if gradient is None else ~np.isfinite(gradient)
+    values = [
+        np.array([]) if gradient is None else np.unique(leaf[~np.isfinite(gradient)])
         for leaf, gradient in zip(sure.leaves, point.gradients, strict=True)
     ]
-    if any((one & ~moved).any() for one, moved in zip(bad, sure.moved, strict=True)):
-        return True  # at predictions that are not saturated, too
-    values = [np.unique(leaf[one]) for leaf, one in zip(sure.leaves, bad, strict=True)]
+    if not all(np.isin(some, ends).all() for some, ends in zip(values, bounds, strict=True)):
+        return True  # what is not saturated hands on everything
     return lab.attempt(partial(passes, lab, subject, values)) is not False
 
 

@@ -122,7 +122,7 @@ model.fit(x, y, verbose=0)
             explanation=(
                 f"Along a direction in the predictions the value of {subject.name} rises by {one.numeric.value:.4g} per "
                 f"unit (measured, +- {one.numeric.error:.1g}), but autodiff says {one.autodiff:.4g}. Training follows "
-                "autodiff. A part of the loss is hidden from it, or is computed outside of the backend."
+                f"autodiff. {self._reason(one)}"
             ),
             evidence=self._evidence(one),
             counterfactual=Counterfactual(
@@ -133,9 +133,20 @@ model.fit(x, y, verbose=0)
                 columns=("by autodiff", "measured"),
             ),
             fix=Fix(
-                "Compute every part that depends on y_pred with keras.ops (or the backend's own functions), "
+                "Multiply what the custom gradient returns by the gradient that it is given."
+                if one.deaf
+                else "Compute every part that depends on y_pred with keras.ops (or the backend's own functions), "
                 "without NumPy and without detaching."
             ),
+        )
+
+    @staticmethod
+    def _reason(one: Comparison) -> str:
+        if not one.deaf:
+            return "A part of the loss is hidden from it, or is computed outside of the backend."
+        return (
+            "The custom gradient in it stays the same when the loss is doubled or negated: it is not multiplied by the "
+            "gradient that arrives from above, so every factor behind it is lost, such as the 1 / N of a mean."
         )
 
     def _in_weights(self, lab: Lab, one: Comparison) -> Finding:

@@ -91,8 +91,10 @@ model.fit(x, y, sample_weight=trust, verbose=0)
         given = lab.number(subject.sample_weight)
         order = np.roll(np.argsort(given.reshape(size, -1)[:, 0], kind="stable"), size // 2)
         dealt = given[order]
+        remark = ""
         if (given == given[0]).all():  # equal weights: let them differ, to see whether they could act
             given, dealt = np.linspace(0.5, 1.5, size), np.linspace(1.5, 0.5, size)
+            remark = ", where all weights are equal; with weights from 0.5 to 1.5 instead"
         each = np.array([self._alone(lab, subject, i) for i in range(size)], dtype="float64")
         if not np.isfinite(each).all():
             return
@@ -109,7 +111,7 @@ model.fit(x, y, sample_weight=trust, verbose=0)
             severity=Severity.ERROR,
             title="the weights cannot act: the loss is one number for the whole batch",
             where=lab.place_of_reduction(subject),
-            measured=f"1 batch of {size}",
+            measured=f"1 batch of {size}{remark}",
             explanation=(
                 f"{subject.name} returns a single number, so Keras can only multiply it by the mean of the {size} "
                 "weights. Which sample has which weight makes no difference. Nothing raises."

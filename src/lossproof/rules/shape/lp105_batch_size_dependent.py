@@ -80,10 +80,25 @@ model.fit(x, y, batch_size=40, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        for subject in lab.subjects:
-            yield from self._check(lab, subject)
+        found = [
+            finding for subject in lab.losses if self._is_reduced(lab, subject) for finding in self._check(lab, subject)
+        ]
+        for subject in (lab.objective, lab.step):
+            if subject is not None and not found:  # otherwise it is the same sum once more
+                found += self._check(lab, subject)
+        yield from found
         if lab.capture.model is not None and lab.capture.error is None and lab.forward_losses:
             yield from self._check_added(lab)
+
+    @staticmethod
+    def _is_reduced(lab: Lab, subject: Subject) -> bool:
+        """Whether a loss gives one number: with `reduction="none"`, code of the user's sums or takes the mean later."""
+
+        def shape() -> tuple[int, ...]:
+            with lab.undisturbed():
+                return lab.number(subject.total()).shape
+
+        return bool(lab.attempt(shape) == ())
 
     def _check(self, lab: Lab, subject: Subject) -> Iterator[Finding]:
         size = subject.batch_size
