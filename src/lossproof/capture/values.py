@@ -54,6 +54,8 @@ class Change:
     before: Any
     after: Any
     when: str
+    by_step: bool = False
+    """Whether it is the step itself that changes it, each time that its Python code runs."""
 
 
 @dataclass
@@ -85,6 +87,35 @@ class Changes:
             if value is not None and first is not None and not _same(value, first):
                 self.changed[name] = Change(slot, first, value, when)
 
+    @contextmanager
+    def moved_inside(self) -> Iterator[list[Change]]:
+        """Collects which values a run of the objective itself changes, such as a counter.
+
+        Inside, every value is the one with which training began; afterwards the present one again. Variables are put
+        back by whoever runs the step.
+        """
+        plain = {name: slot for name, slot in self.slots.items() if not isinstance(_holder(slot), keras.Variable)}
+        changes: list[Change] = []
+        with ExitStack() as stack:
+            for name, slot in plain.items():
+                present, first = _value(slot), self.first[name]
+                if present is None or first is None:
+                    continue
+                with suppress(Exception):  # what cannot be set stays as it is
+                    stack.enter_context(held(slot, present if _same(present, first) else first))
+            yield changes
+            for name, slot in plain.items():
+                value, first = _value(slot), self.first[name]
+                if value is not None and first is not None and not _same(value, first):
+                    changes.append(Change(slot, first, value, "in each run of the step", by_step=True))
+
+
+def _holder(slot: Slot) -> Any:
+    try:
+        return slot.read()
+    except Exception:  # an empty cell holds nothing
+        return None
+
 
 @contextmanager
 def held(slot: Slot, value: Any) -> Iterator[None]:
@@ -106,10 +137,7 @@ def held(slot: Slot, value: Any) -> Iterator[None]:
 
 
 def _value(slot: Slot) -> Any:
-    try:
-        value = slot.read()
-    except Exception:  # a cell that is empty, an attribute that is gone: then there is no value to follow
-        return None
+    value = _holder(slot)  # none in a cell that is empty, or for an attribute that is gone
     if isinstance(value, keras.Variable):
         try:
             return copy_of(value)

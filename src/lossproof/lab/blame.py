@@ -48,7 +48,7 @@ def subjects_on(lab: Lab, batch: Batch) -> list[Subject]:
                     x=batch.x,
                 )
             )
-    if lab.objective is not None:
+    if lab.objective is not None and evaluation.forward is not None:
         found.append(
             lab.objective.changed(
                 x=batch.x, y_true=batch.y, y_pred=evaluation.forward.y_pred, sample_weight=batch.sample_weight

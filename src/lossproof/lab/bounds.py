@@ -165,7 +165,7 @@ def _predictions(lab: Lab, subject: Subject, layer: list[int] | None, scale: flo
     model = Functional(lab.model.model, weights)
     heard = evaluate(model, lab.batch, lab.overrides_train_step)
     if subject is lab.objective:
-        tensors: list[Tensor] = keras.tree.flatten(heard.forward.y_pred)
+        tensors: list[Tensor] = keras.tree.flatten(heard.forward.y_pred if heard.forward is not None else None)
     else:
         position = next(i for i, loss in enumerate(lab.losses) if loss is subject)
         tensors = keras.tree.flatten(heard.losses[position].y_pred)

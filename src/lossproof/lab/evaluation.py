@@ -22,7 +22,8 @@ from lossproof.lab.step import run_step
 class Evaluation:
     """One evaluation on the captured batch and weights, in training mode."""
 
-    forward: Forward
+    forward: Forward | None
+    """None where the model of a custom step cannot be called on the inputs of the batch as they are."""
     total: float
     losses: tuple[Heard, ...]
     """The calls of `keras.losses.Loss` that had values, not tracers."""
@@ -47,10 +48,12 @@ def evaluate(model: Functional, batch: Batch, own_step: bool, with_gradients: bo
         Whatever the user's code raises.
     """
     if own_step:
-        with model.scope():
+        outcome = run_step(model, batch)
+        forward: Forward | None = None
+        added: tuple[float, ...] = ()
+        with suppress(Exception), model.scope():  # a step may hand the model something else than its inputs
             forward = model.forward(batch.x)
             added = _values(forward.losses)
-        outcome = run_step(model, batch)
         return Evaluation(forward, sum(outcome.losses), _concrete(outcome.hearing), added)
     began = time.perf_counter()
     evaluated = None
@@ -96,7 +99,9 @@ def _detached(evaluation: Evaluation) -> Evaluation:
     def everywhere(data: Any) -> Any:
         return data if data is None else keras.tree.map_structure(cut, data)
 
-    forward = Forward(everywhere(evaluation.forward.y_pred), everywhere(evaluation.forward.losses))
+    forward = evaluation.forward
+    if forward is not None:
+        forward = Forward(everywhere(forward.y_pred), everywhere(forward.losses))
     heard = tuple(
         Heard(one.target, *map(everywhere, (one.y_true, one.y_pred, one.sample_weight, one.result)))
         for one in evaluation.losses

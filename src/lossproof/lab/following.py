@@ -141,6 +141,8 @@ def _state(model: Any) -> tuple[list[Any], ...]:
 
 
 def _outcome(lab: Lab, logs: Any, weights: list[Any]) -> np.ndarray:
+    if isinstance(logs, dict) and "loss" in logs:  # the others follow, in the order of their names
+        logs = [logs["loss"], {key: value for key, value in logs.items() if key != "loss"}]
     values = [lab.number(value).reshape(-1) for value in keras.tree.flatten(logs) if value is not None]
     return np.concatenate([*values, *(lab.number(weight).reshape(-1) for weight in weights)]).astype("float64")
 

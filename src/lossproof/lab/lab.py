@@ -63,6 +63,8 @@ class Lab:
         self.run = run
         self.backend = running_backend()
         self._kept: dict[tuple[Any, ...], Any] = {}
+        self.changed_by_objective: list[Change] = []
+        """The Python values that one eager evaluation of the objective changes; known once it was evaluated."""
 
     # The capture, as tensors -------------------------------------------------------------------------------------
 
@@ -92,7 +94,8 @@ class Lab:
     def evaluation(self) -> Evaluation:
         """The objective, evaluated once on the captured batch."""
         try:
-            return evaluate(self.model, self.batch, self.overrides_train_step, self.capture.training)
+            with self.capture.changes.moved_inside() as self.changed_by_objective:
+                return evaluate(self.model, self.batch, self.overrides_train_step, self.capture.training)
         except NotApplicable:
             raise
         except Exception as error:
@@ -101,6 +104,8 @@ class Lab:
     @property
     def forward(self) -> Forward:
         """The forward pass in training mode."""
+        if self.evaluation.forward is None:
+            raise NotApplicable("train_step calls the model on something else than the inputs of its batch")
         return self.evaluation.forward
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -117,10 +118,15 @@ model.fit(x, y, epochs=3, callbacks=[Anneal()], verbose=0)
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         capture = lab.capture
-        if capture.model is None or not (capture.changes.changed or capture.lost):
+        known = capture.changes.changed
+        if capture.model is not None and not (known or capture.lost):
+            with suppress(NotApplicable):
+                _ = lab.evaluation
+        own = [one for one in lab.changed_by_objective if one.slot.name not in known and capture.training]
+        if capture.model is None or not (known or own or capture.lost):
             raise NotApplicable("no value that the objective can read was changed while it was trained")
         _ = lab.evaluation
-        for change in capture.changes.changed.values():
+        for change in [*known.values(), *own]:
             outcome = lab.attempt(partial(lab.following, change))
             if outcome is not None and outcome.stuck:
                 yield self._frozen(lab, change, outcome)
@@ -144,7 +150,10 @@ model.fit(x, y, epochs=3, callbacks=[Anneal()], verbose=0)
             or lab.capture.where,
             measured=f"1 batch; {name} changed from {old} to {new} {change.when}",
             explanation=(
-                f"The script changes {name} from {old} to {new} {change.when}, but "
+                f"The step changes {name} itself, from {old} to {new} and so on, but its Python code runs only while it "
+                "is traced. The compiled step keeps the value that it read then, however many steps are made."
+                if change.by_step
+                else f"The script changes {name} from {old} to {new} {change.when}, but "
                 + (
                     "compile() copied the loss weights, and the copy is what training uses. "
                     if copied
@@ -162,8 +171,9 @@ model.fit(x, y, epochs=3, callbacks=[Anneal()], verbose=0)
                 rows=(Row(f"loss with {name} = {old}", outcome.with_old, outcome.with_old, ""),),
             ),
             fix=Fix(
-                "Keep the value in a weight that the model owns, and assign to it in on_epoch_begin: "
-                "that is live on every backend.",
+                "Keep the value in a weight that the model owns, and assign to it in "
+                + ("the step" if change.by_step else "on_epoch_begin")
+                + ": that is live on every backend.",
                 code=f"self.{_word(name)} = self.add_weight(shape=(), trainable=False, name={_word(name)!r})",
             ),
         )

@@ -118,8 +118,9 @@ for loss in ("mse", "huber"):
     @staticmethod
     def _compared(first: Training, mine: Training, trainings: list[Training]) -> bool:
         """Whether two trainings look like two arms of one comparison."""
-        again = any(one.model() is first.model() and one.capture > mine.capture for one in trainings)
-        earlier = any(one.model() is mine.model() and one.capture < mine.capture for one in trainings)
+        # References, not models: those of a loop are gone by now, and all that is gone is None.
+        again = any(one.model == first.model and one.capture > mine.capture for one in trainings)
+        earlier = any(one.model == mine.model and one.capture < mine.capture for one in trainings)
         shapes = [[tuple(v.shape) for v in map(_alive, one.variables) if v is not None] for one in (first, mine)]
         return (
             first.call == mine.call == "fit"
