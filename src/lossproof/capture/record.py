@@ -107,6 +107,12 @@ class Training:
     """Epochs, batch size and the optimizer's configuration."""
     began_trained_by: list[int]
     """The captures (ids) that had trained some of these variables before, through another model."""
+    began_trained_before: list[int] = field(default_factory=list)
+    """The captures (ids) that had trained some of these variables before, through whatever model."""
+    rows: np.ndarray | None = None
+    """Marks of the rows that it trains on, see `rows.marks_of`."""
+    judged: list[np.ndarray] = field(default_factory=list)
+    """Marks of the rows that the model is evaluated on, during the training or after it."""
     began_trainable: list[np.ndarray] | None = None
     """The values of `variables` when the call began."""
     steps: int = 0

@@ -28,6 +28,7 @@ from lossproof.capture.objective import batch_sizes, objective_signature, roots
 from lossproof.capture.observer import Observer, accompanied, own_callbacks
 from lossproof.capture.place import user_place
 from lossproof.capture.record import Capture, Compiled, LostAssignment, Run, Training, Update
+from lossproof.capture.rows import marks_of, split_marks
 from lossproof.capture.script import EnoughSeen
 from lossproof.capture.shorten import Shortened, few, renumbered
 from lossproof.capture.userfiles import is_user_file
@@ -187,6 +188,8 @@ class Watch:
             if one.signature == signature or (one.model is model and one.compiled is compiled):
                 one.batch_sizes |= sizes
                 sizes |= one.batch_sizes
+        if call == "evaluate":
+            self._note_judged(model, arguments.get("x"))
         self._ids += 1
         kept = same is None and len(alike) < MOST_ALIKE
         capture = Capture(
@@ -215,6 +218,12 @@ class Watch:
             alike[-1].repeats += 1
         return capture
 
+    def _note_judged(self, model: Any, x: Any) -> None:
+        training = next((one for one in reversed(self.run.trainings) if one.model() is model), None)
+        marks = marks_of(x) if training is not None and training.rows is not None else None
+        if training is not None and marks is not None:
+            training.judged.append(marks)
+
     def _keep_failed(self, capture: Capture, arguments: dict[str, Any]) -> None:
         """Keep a call that would not be worth it, one more of its kind, had it not failed."""
         if all(one is not capture for one in self.run.captures) and len(self.run.captures) < MOST_FAILED:
@@ -233,6 +242,7 @@ class Watch:
             one.capture for one in self.run.trainings if one.capture in trained and one.model() is not model
         )
         optimizer = getattr(model, "optimizer", None)
+        rows, held_out = split_marks(arguments) if capture.call == "fit" else (None, None)
         training = Training(
             capture=capture.id,
             call=capture.call,
@@ -248,6 +258,9 @@ class Watch:
                 **{key: arguments.get(key) for key in ("batch_size", "epochs", "shuffle", "class_weight")},
             },
             began_trained_by=others,
+            began_trained_before=sorted(one for one in trained if one is not None),
+            rows=rows,
+            judged=[] if held_out is None else [held_out],
             began_trainable=None if others or len(self.run.trainings) >= MOST_TRAININGS else copies(variables),
         )
         self.run.trainings.append(training)

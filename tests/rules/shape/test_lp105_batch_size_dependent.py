@@ -10,7 +10,9 @@ import pytest
 from keras import layers, ops
 
 import lossproof
+from lossproof.capture.watch import Watch
 from lossproof.findings.finding import Finding, Severity
+from lossproof.pipeline import judge
 
 from ..gradient.small_models import computing, stepping
 from .ways import SIZE, WAYS, WEIGHTS, X, Y, linear, predicted, subclass, two_heads
@@ -69,6 +71,16 @@ def test_what_keras_reports_grows_with_the_batch() -> None:
     found = sum_of(model, Y)
     twice = model.evaluate(np.tile(X, (2, 1)), np.tile(Y, (2, 1)), batch_size=2 * SIZE, verbose=0)
     assert twice == pytest.approx(found.counterfactual.rows[0].before, rel=1e-5)
+
+
+@pytest.mark.parametrize(("size", "severity"), [(SIZE, Severity.WARNING), (20, Severity.ERROR)])
+def test_it_is_an_error_where_batches_of_several_sizes_are_met(size: int, severity: Severity) -> None:
+    with Watch(shorten=True) as watch:
+        model = compiled(linear(3), total, run_eagerly=True)
+        model.fit(X, Y, batch_size=size, verbose=0)
+    (found,) = judge(watch.run, select=["LP105"]).findings
+    assert found.severity == severity
+    assert ("12, 20" in found.explanation) == (severity == Severity.ERROR)
 
 
 def test_a_sum_along_the_batch_axis_only() -> None:

@@ -29,9 +29,14 @@ Two models made of the same layers (the same symbolic tensors, a shared `base`) 
 after the other, under the same settings and on the same data, it continues the first training instead of starting its
 own, and whatever is compared (a custom loss with the built-in one) shows the order of training, not the difference.
 
-It is reported only where everything says that two runs are compared: another model object of the same form, the same
-data, the same optimizer settings with a fresh optimizer, the same epochs and batch size, and no return to the first
-model afterwards. Transfer learning, fine-tuning, alternating training and GANs differ in at least one of these.
+The same happens to the folds of a cross-validation whose model, or layers, are made once outside of the loop: from the
+second fold on, the rows that are held out have been trained on.
+
+Two arms of a comparison are reported only where everything says that two runs are compared: another model object of the
+same form, the same data, the same optimizer settings with a fresh optimizer, the same epochs and batch size, and no
+return to the first model afterwards. Transfer learning, fine-tuning, alternating training and GANs differ in at least
+one of these. Folds are reported where the settings are the same, the rows overlap, and the rows that the fold is judged
+on are among those that its weights have seen.
 
 **Proof.** The second model's loss on the batch, as it started; and with the weights with which the first one started.
 
@@ -75,8 +80,11 @@ for loss in ("mse", "huber"):
     def check(self, lab: Lab) -> Iterator[Finding]:
         trainings = lab.run.trainings
         mine = next((one for one in trainings if one.capture == lab.capture.id), None)
-        if mine is None or not mine.began_trained_by:
+        if mine is None or not (mine.began_trained_by or self._seen_before(mine, trainings)):
             raise NotApplicable("no other model had trained these weights before")
+        for fold, seen in self._seen_before(mine, trainings):
+            yield from self._leak(lab, fold, mine, seen)
+            return
         before = [one for one in trainings if one.capture in mine.began_trained_by]
         first = next((one for one in before if self._compared(one, mine, trainings)), None)
         if first is None:
@@ -113,6 +121,64 @@ for loss in ("mse", "huber"):
                 rows=self._reported(first, mine),
             ),
             fix=Fix("Build new layers for each model that is compared, and set the seed before each."),
+        )
+
+    @staticmethod
+    def _seen_before(mine: Training, trainings: list[Training]) -> list[tuple[Training, int]]:
+        """Earlier folds of the same experiment: trainings of these weights that saw rows held out from this one."""
+        found = []
+        for first in trainings:
+            if first.capture not in mine.began_trained_before or not (first.call == mine.call == "fit"):
+                continue
+            if first.rows is None or mine.rows is None or first.settings != mine.settings:
+                continue
+            # A second phase has other rows, a continued one has the same; folds have some of them in common.
+            if not np.isin(first.rows, mine.rows).any() or np.isin(first.rows, mine.rows).all():
+                continue
+            held_out = [marks for marks in mine.judged if not np.isin(marks, mine.rows).any()]
+            seen = max((int(np.isin(marks, first.rows).sum()) for marks in held_out), default=0)
+            if seen:
+                found.append((first, seen))
+        return found
+
+    def _leak(self, lab: Lab, first: Training, mine: Training, seen: int) -> Iterator[Finding]:
+        now = lab.attempt(lambda: lab.total)
+        fresh = lab.attempt(lambda: lab.total_with_shared(first))
+        if now is None or fresh is None or not (np.isfinite(now) and np.isfinite(fresh)) or not differs(now, fresh):
+            return
+        shared = lab.shared_weights(first)
+        same = mine.model() is first.model()
+        again = (
+            "compile() gives it a new optimizer and leaves its weights alone"
+            if same
+            else ("a new model around layers that exist already holds their weights as they are")
+        )
+        yield Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.WARNING,
+            title="a fold begins with weights that were trained on the rows it holds out",
+            where=mine.where,
+            explanation=(
+                f"{mine.model_name} does not start afresh: {again}. Its {shared} weights were trained before, under the "
+                f"same settings, and {seen} of the rows that this fold is judged on were trained on then. Each fold looks "
+                "better than the one before it, and nothing raises."
+            ),
+            evidence={
+                "shared_weights": shared,
+                "trained_by": first.model_name,
+                "held_out_rows_seen": seen,
+                "at_line": first.where.line if first.where is not None else None,
+            },
+            counterfactual=Counterfactual(
+                change="the weights with which the first fold started",
+                before=now,
+                after=fresh,
+                label=f"loss of {mine.model_name} at its start",
+                columns=("as trained", "fresh start"),
+                rows=self._reported(first, mine),
+            ),
+            fix=Fix("Build the layers and the model anew in each fold."),
         )
 
     @staticmethod
