@@ -75,9 +75,14 @@ class Changes:
     def undone(self) -> Iterator[None]:
         """Inside, every value is the one with which training began; afterwards the present one again."""
         with ExitStack() as stack:
-            for change in self.changed.values():
+            for name, slot in self.slots.items():
+                present, first = _value(slot), self.first[name]
+                if first is None or (present is not None and _same(present, first)):
+                    first = present  # held all the same: running the objective may change it
+                if first is None or (isinstance(_holder(slot), keras.Variable) and name not in self.changed):
+                    continue  # variables are put back by whoever runs a step
                 with suppress(Exception):  # what cannot be set stays as it is
-                    stack.enter_context(held(change.slot, change.before))
+                    stack.enter_context(held(slot, first))
             yield
 
     def look(self, when: str) -> None:
@@ -89,25 +94,19 @@ class Changes:
 
     @contextmanager
     def moved_inside(self) -> Iterator[list[Change]]:
-        """Collects which values a run of the objective itself changes, such as a counter.
-
-        Inside, every value is the one with which training began; afterwards the present one again. Variables are put
-        back by whoever runs the step.
-        """
+        """Collects which values a run of the objective itself changes, such as a counter, and puts them back."""
         plain = {name: slot for name, slot in self.slots.items() if not isinstance(_holder(slot), keras.Variable)}
+        before = {name: _value(slot) for name, slot in plain.items()}
         changes: list[Change] = []
-        with ExitStack() as stack:
-            for name, slot in plain.items():
-                present, first = _value(slot), self.first[name]
-                if present is None or first is None:
-                    continue
-                with suppress(Exception):  # what cannot be set stays as it is
-                    stack.enter_context(held(slot, present if _same(present, first) else first))
+        try:
             yield changes
+        finally:
             for name, slot in plain.items():
-                value, first = _value(slot), self.first[name]
+                value, first = _value(slot), before[name]
                 if value is not None and first is not None and not _same(value, first):
                     changes.append(Change(slot, first, value, "in each run of the step", by_step=True))
+                    with suppress(Exception):
+                        slot.write(first)
 
 
 def _holder(slot: Slot) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from lossproof.capture.copies import copy_of
+from lossproof.capture.values import held
 from lossproof.keras_private import in_stateless_scope
 from lossproof.lab.lab import Lab
 from lossproof.lab.replace import replaced
@@ -63,6 +64,9 @@ def quiet(lab: Lab) -> Iterator[None]:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         stack.enter_context(lab.backend.repeatable())
+        for change in lab.changed_by_objective:  # a counter would make each experiment another one
+            with suppress(Exception):  # what cannot be set stays as it is
+                stack.enter_context(held(change.slot, change.before))
         if lab.backend.name == "jax":  # a step of JAX runs in such a scope as well
             stack.enter_context(keras.StatelessScope())
         else:

@@ -337,3 +337,60 @@ def test_healthy_heads_are_silent(form: str, scale: float) -> None:
     report = lossproof.check(model, scale * x, y, select=["LP201"])
     assert not report.crashed, report.crashed
     assert not report.findings
+
+
+# Guilty and innocent: gradients that the user defines -------------------------------------------------------------------
+
+
+def log_cosh_with(slope: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """The logarithm of the hyperbolic cosine, written with a custom gradient `slope(error, upstream)`."""
+
+    @ops.custom_gradient
+    def log_cosh(error: Any) -> Any:
+        size = ops.abs(error)
+        value = size + ops.softplus(-2.0 * size) - 0.6931471805599453
+
+        def grad(*args: Any, upstream: Any = None) -> Any:
+            return slope(error, args[0] if upstream is None else upstream)
+
+        return value, grad
+
+    return lambda y_true, y_pred: ops.mean(log_cosh(y_pred - y_true), axis=-1)
+
+
+def test_a_custom_gradient_that_ignores_what_arrives_from_above() -> None:
+    y_true, y_pred = data()
+    (finding,) = mismatches(log_cosh_with(lambda error, _: ops.tanh(error)), y_true, y_pred)
+    assert "custom gradient" in finding.explanation
+    error = y_pred.astype("float64") - y_true
+    direction = np.random.default_rng(0).uniform(-1.0, 1.0, size=error.shape) * np.abs(y_pred)
+    evidence = finding.evidence
+    # The lost factor: each entry counts as often as there are entries in the mean.
+    truth = float((np.tanh(error) * direction).mean())
+    assert evidence["numeric"] == pytest.approx(truth, abs=max(evidence["numeric_error"], 1e-6))
+    assert evidence["autodiff"] == pytest.approx(truth * error.size, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "slope",
+    [
+        lambda error, upstream: upstream * ops.tanh(error),
+        lambda error, upstream: ops.clip(upstream, -1e-3, 1e-3) * ops.tanh(error),
+        lambda error, upstream: upstream * ops.clip(error, -0.1, 0.1),
+    ],
+    ids=["right", "clipped on the way", "a surrogate"],
+)
+def test_custom_gradients_that_hear_what_arrives_are_left_alone(slope: Callable[[Any, Any], Any]) -> None:
+    assert not mismatches(log_cosh_with(slope), *data())
+
+
+def angle(y_true: Any, y_pred: Any) -> Any:
+    cosine = ops.sum(y_true * y_pred, axis=-1) / (ops.norm(y_true, axis=-1) * ops.norm(y_pred, axis=-1))
+    return ops.arccos(ops.clip(cosine, -1.0, 1.0))
+
+
+@pytest.mark.parametrize("distance", [1e-3, 1e-4, 1e-5])
+def test_beside_a_pole_of_the_derivative_there_is_no_mismatch(distance: float) -> None:
+    y_true, y_pred = data()
+    near = y_true + distance * (y_pred - y_true)
+    assert not mismatches(angle, y_true, near.astype("float32"))

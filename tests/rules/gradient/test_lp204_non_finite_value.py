@@ -231,3 +231,27 @@ def built_in() -> Iterator[tuple[str, np.ndarray, str | None]]:
 @pytest.mark.parametrize(("name", "y", "activation"), [*built_in()], ids=[name for name, *_ in built_in()])
 def test_the_losses_of_keras_are_well(name: str, y: np.ndarray, activation: str | None) -> None:
     assert findings(compiled(network(activation=activation), name), y) == []
+
+
+# The last, smaller batch --------------------------------------------------------------------------------------------
+
+
+def normalised(y_true: Any, y_pred: Any) -> Any:
+    """The squared error in units of the variance of the targets, which a single row does not have."""
+    return ops.mean(ops.square(y_true - y_pred), axis=-1) / ops.var(y_true, axis=0)[0]
+
+
+@pytest.mark.parametrize(("rows", "left"), [(ROWS - 31, 1), (ROWS - 30, 2), (ROWS, 0)])
+def test_a_single_row_left_for_the_last_batch(rows: int, left: int) -> None:
+    model = compiled(network(), normalised)
+    with Watch(shorten=True) as watch:
+        model.fit(X[:rows], REAL[:rows], batch_size=32, verbose=0)
+    report = judge(watch.run, select=["LP204"])
+    assert not report.crashed, report.crashed
+    assert [(one.code, one.evidence["rows"]) for one in report.findings] == (
+        [("LP204", [rows - 1])] if left == 1 else []
+    )
+    if left == 1:
+        assert np.isinf(report.findings[0].counterfactual.before)
+        assert np.isfinite(report.findings[0].counterfactual.after)
+        assert "a single row is left for the last batch" in report.findings[0].explanation
