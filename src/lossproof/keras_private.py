@@ -5,17 +5,36 @@
 
 from __future__ import annotations
 
+import dis
+import functools
+import inspect
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 
-SET_BY_TRAINER = frozenset(
-    {"built", "compiled", "stop_training", "stop_evaluating", "stop_predicting"}
-    | ({"training"} if keras.backend.backend() == "torch" else set())
-)
-"""The public attributes of a model and its layers that hold plain values and change because Keras trains."""
+
+@functools.cache
+def set_by_keras() -> frozenset[str]:
+    """The attributes that Keras's own base classes of models and layers assign, as their methods' bytecode says."""
+    from keras.src.models.functional import Functional
+
+    names: set[str] = set()
+
+    def read(code: types.CodeType) -> None:
+        names.update(one.argval for one in dis.get_instructions(code) if one.opname == "STORE_ATTR")
+        for constant in code.co_consts:
+            if isinstance(constant, types.CodeType):
+                read(constant)
+
+    for cls in {*keras.Sequential.__mro__, *Functional.__mro__}:
+        for member in vars(cls).values():
+            for one in (member, getattr(member, "fget", None), getattr(member, "fset", None)):
+                if isinstance(one, types.FunctionType):
+                    read(inspect.unwrap(one).__code__)
+    return frozenset(names)
 
 
 def takes_training(model: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from lossproof import keras_private
 from lossproof.capture.batch import ROWS, count_rows, in_memory
 from lossproof.capture.record import Compiled
 
@@ -49,12 +50,12 @@ def batch_sizes(call: str, arguments: dict[str, Any]) -> set[int]:
 def roots(model: Any, compiled: Compiled | None) -> dict[str, Any]:
     """Where the objective's Python values are looked for: the losses, their weights, and the model."""
     found: dict[str, Any] = {}
-    if compiled is not None:
-        for key in ("loss", "loss_weights"):
-            for i, leaf in enumerate(keras.tree.flatten(compiled.arguments.get(key))):
-                if leaf is not None and not isinstance(leaf, str):
-                    found[getattr(leaf, "__name__", getattr(leaf, "name", f"{key}[{i}]"))] = leaf
-        if isinstance(compiled.arguments.get("loss_weights"), (dict, list)):
-            found["loss_weights"] = compiled.arguments["loss_weights"]
+    arguments = compiled.arguments if compiled is not None else keras_private.compile_arguments(model)
+    for key in ("loss", "loss_weights"):
+        for i, leaf in enumerate(keras.tree.flatten(arguments.get(key))):
+            if leaf is not None and not isinstance(leaf, str):
+                found[getattr(leaf, "__name__", getattr(leaf, "name", f"{key}[{i}]"))] = leaf
+    if isinstance(arguments.get("loss_weights"), (dict, list)):
+        found["loss_weights"] = arguments["loss_weights"]
     found[model.name] = model
     return found

@@ -26,11 +26,8 @@ LARGEST_ARRAY = 64
 """Arrays of more elements are data, not settings."""
 
 
-_BOOKKEEPING = (
-    *("_obj_reference", "_tracker", "_self_", "_keras", "_inbound", "_outbound", "_operations"),
-    *("_inputs", "_outputs", "_nodes", "_functional"),
-)
-"""What Keras keeps on the layers and models of user classes, too: its graph, and what it tracks."""
+_BOOKKEEPING = ("_obj_reference", "_self_", "_keras")
+"""Beginnings of names that Keras and TensorFlow put on the objects of user classes from outside."""
 
 
 @dataclass(frozen=True)
@@ -262,7 +259,7 @@ def _attributes(name: str, value: Any) -> Iterator[Slot]:
         if key.startswith("_") and not _is_users(type(value)):
             continue
         if key.startswith(_BOOKKEEPING) or (
-            isinstance(value, keras.layers.Layer) and key in keras_private.SET_BY_TRAINER
+            isinstance(value, keras.layers.Layer) and key in keras_private.set_by_keras()
         ):
             continue
         read, write = functools.partial(getattr, value, key), functools.partial(_set, value, key)
