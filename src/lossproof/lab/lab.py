@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from lossproof.lab.compiled import CompiledObjective
     from lossproof.lab.following import Following
     from lossproof.lab.slopes import Comparison
+    from lossproof.lab.staging import Divergence
     from lossproof.lab.symbolic import Replayed
     from lossproof.lab.trouble import Trouble
 
@@ -413,6 +414,19 @@ class Lab:
         from lossproof.lab.following import compiled_weight, following
 
         return compiled_weight(self, change) or following(self, change)
+
+    @property
+    def mode(self) -> str:
+        """How the script runs its steps: `eager`, `graph` or `jit`."""
+        from lossproof.lab.following import mode_of
+
+        return mode_of(self)
+
+    def divergence(self, subject: Subject) -> Divergence | None:
+        """See `staging.divergence`."""
+        from lossproof.lab.staging import divergence
+
+        return divergence(self, subject)
 
     def with_variable(self, variable: Any, value: np.ndarray) -> tuple[float, float]:
         """See `following.with_variable`."""

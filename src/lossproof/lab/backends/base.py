@@ -48,6 +48,18 @@ class Backend(Protocol):
     def stages(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
         """`function` as it runs in a mode: untouched, traced once into a graph, or traced and compiled by XLA."""
 
+    def stepped(self, function: Callable[..., Any], mode: Mode, examples: Sequence[Tensor]) -> Callable[..., Any]:
+        """`function`, staged for tensors like `examples` as Keras stages a step that receives them as a batch.
+
+        Where shapes may be open (TensorFlow), the first axis is.
+        """
+
+    def rewrites(self) -> Sequence[str]:
+        """The passes that rewrite arithmetic in a traced graph and can be switched off."""
+
+    def without_rewrite(self, name: str) -> AbstractContextManager[None]:
+        """Inside, graphs are optimized without one of these passes."""
+
     def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
         """`function`, which looks on and returns nothing, such that tracing and its code conversion pass it by."""
 

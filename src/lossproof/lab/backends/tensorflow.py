@@ -61,6 +61,27 @@ class TensorFlowBackend:
         compiled: Callable[..., Any] = tf.function(function, jit_compile=mode == "jit", autograph=False)
         return compiled
 
+    def stepped(self, function: Callable[..., Any], mode: Mode, examples: Sequence[Tensor]) -> Callable[..., Any]:
+        if mode == "eager":
+            return function
+        specs = [tf.TensorSpec([None, *one.shape[1:]] if len(one.shape) else [], one.dtype) for one in examples]
+        compiled: Callable[..., Any] = tf.function(
+            function, input_signature=specs, jit_compile=mode == "jit", autograph=False
+        )
+        return compiled
+
+    def rewrites(self) -> Sequence[str]:
+        return ("constant_folding", "arithmetic_optimization", "remapping")
+
+    @contextmanager
+    def without_rewrite(self, name: str) -> Iterator[None]:
+        before = tf.config.optimizer.get_experimental_options()
+        tf.config.optimizer.set_experimental_options({name: False})
+        try:
+            yield
+        finally:
+            tf.config.optimizer.set_experimental_options({name: before.get(name, True)})
+
     def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
         passed_by: Callable[..., None] = tf.autograph.experimental.do_not_convert(function)
         return passed_by

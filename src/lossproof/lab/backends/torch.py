@@ -60,6 +60,15 @@ class TorchBackend:
         # Keras leaves torch eager unless `jit_compile=True`; what torch.compile does is not what most scripts run.
         return function
 
+    def stepped(self, function: Callable[..., Any], mode: Mode, examples: Sequence[Tensor]) -> Callable[..., Any]:
+        return self.stages(function, mode)
+
+    def rewrites(self) -> Sequence[str]:
+        return ()
+
+    def without_rewrite(self, name: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
         return function
 
