@@ -116,7 +116,7 @@ def _step(lab: Lab) -> Callable[[], np.ndarray]:
         step = lab.backend.stages(model.model.train_step, mode_of(lab))
 
         def run_stateless() -> np.ndarray:
-            logs, state = step(_state(model.model), data)
+            logs, state = step(state_of(model.model), data)
             return _outcome(lab, logs, state[0])
 
         return run_stateless
@@ -130,7 +130,8 @@ def _step(lab: Lab) -> Callable[[], np.ndarray]:
     return run
 
 
-def _state(model: Any) -> tuple[list[Any], ...]:
+def state_of(model: Any) -> tuple[list[Any], ...]:
+    """What JAX's trainer hands to a step: the values of all variables, in its four groups."""
     groups = (
         model.trainable_variables,
         model.non_trainable_variables,

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from lossproof.lab.slopes import Comparison
     from lossproof.lab.staging import Divergence
     from lossproof.lab.symbolic import Replayed
+    from lossproof.lab.traceability import Untraceable
     from lossproof.lab.trouble import Trouble
 
 
@@ -427,6 +428,13 @@ class Lab:
         from lossproof.lab.staging import divergence
 
         return divergence(self, subject)
+
+    def untraceable(self) -> Untraceable | None:
+        """See `traceability.untraceable`."""
+        from lossproof.lab.traceability import untraceable
+
+        found: Untraceable | None = self.attempt(lambda: untraceable(self))
+        return found
 
     def with_variable(self, variable: Any, value: np.ndarray) -> tuple[float, float]:
         """See `following.with_variable`."""

@@ -68,6 +68,13 @@ def run_step(model: Functional, batch: Batch, step: Callable[..., Any] | None = 
 
 
 @contextmanager
+def rehearsed(model: Functional) -> Iterator[None]:
+    """Inside, a step of the model's can be run or traced: it updates nothing that is not put back."""
+    with restored(model), _updates_withheld(StepOutcome()):
+        yield
+
+
+@contextmanager
 def restored(model: Functional) -> Iterator[None]:
     """Inside, the model's variables hold their captured values; afterwards all of its variables are as before."""
     owner = model.model
