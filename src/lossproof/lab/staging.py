@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from lossproof import keras_private
+from lossproof.capture.batch import ROWS, count_rows, in_memory
 from lossproof.capture.place import place_of_function
 from lossproof.capture.userfiles import is_user_file
 from lossproof.lab.backends.base import Mode, Tensor
@@ -57,6 +58,7 @@ def divergence(lab: Lab, subject: Subject) -> Divergence | None:
     mode = mode_of(lab)
     if mode == "eager" or isinstance(subject, StepSubject) or not _is_own(subject.function):
         return None
+    _ = lab.model.state  # read before anything is traced
     with _as_they_are(lab):
         found = lab.attempt(partial(_at, lab, subject, mode, False))
         if found is None and lab.capture.training:
@@ -64,6 +66,25 @@ def divergence(lab: Lab, subject: Subject) -> Divergence | None:
             found = lab.attempt(partial(_at, lab, there, mode, True)) if there is not None else None
     diverging: Divergence | None = found
     return diverging
+
+
+def open_rows(lab: Lab) -> bool:
+    """Whether the step is traced for batches of any size, as far as the data tell.
+
+    Of arrays that a batch size divides, of a `tf.data.Dataset` with fixed shapes, and in `train_on_batch`, TensorFlow
+    knows the size while it traces.
+    """
+    capture = lab.capture
+    x, y = capture.data.get("x"), capture.data.get("y")
+    if capture.call.endswith("_on_batch"):
+        return False
+    if hasattr(x, "element_spec"):
+        shapes = [leaf.shape for leaf in keras.tree.flatten(x.element_spec) if getattr(leaf, "shape", None) is not None]
+        return any(shape.rank is None or (shape.rank and shape[0] is None) for shape in shapes)
+    if not in_memory(x, y):
+        return True
+    count = int((count_rows((x, y)) or 0) * (1.0 - (capture.data.get("validation_split") or 0.0)))
+    return count % (capture.data.get("batch_size") or ROWS) != 0
 
 
 def _at(lab: Lab, subject: Subject, mode: Mode, sure: bool) -> Divergence | None:
@@ -164,7 +185,7 @@ def _staged(lab: Lab, subject: Subject, mode: Mode, of: Callable[[Subject], Tens
         packed = keras.tree.pack_sequence_as(data, leaves)
         return of(subject.changed(**packed))
 
-    compiled = lab.backend.stepped(function, mode, examples)
+    compiled = lab.backend.stepped(function, mode, examples, open_rows(lab))
     return lambda: compiled(*examples)
 
 

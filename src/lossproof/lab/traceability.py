@@ -17,6 +17,7 @@ from lossproof.lab.compiled import CompiledObjective
 from lossproof.lab.following import mode_of, state_of
 from lossproof.lab.lab import Lab
 from lossproof.lab.received import Batch
+from lossproof.lab.staging import open_rows
 from lossproof.lab.step import rehearsed, run_step
 from lossproof.rules.rule import NotApplicable
 
@@ -45,6 +46,7 @@ def untraceable(lab: Lab) -> Untraceable | None:
     """
     compiled = CompiledObjective(lab)
     batch = compiled.received()
+    _ = lab.model.state  # read before anything is traced
     parts = [_step(lab, batch)] if lab.overrides_train_step else [_objective(lab, batch)]
     parts += _metrics(lab, compiled, batch)
     for part, plain, traced in parts:
@@ -126,7 +128,7 @@ def _metrics(lab: Lab, compiled: CompiledObjective, batch: Batch) -> list[_Part]
                 return float(np.mean(lab.number(keras.ops.convert_to_tensor(function(batch.y, y_pred)))))
 
         def staged(function: Any = function) -> Any:
-            return lab.backend.stepped(function, mode_of(lab), [batch.y, y_pred])(batch.y, y_pred)
+            return lab.backend.stepped(function, mode_of(lab), [batch.y, y_pred], open_rows(lab))(batch.y, y_pred)
 
         if mode_of(lab) != "eager":
             parts.append(("metric", plain, {mode_of(lab): staged}))
@@ -152,7 +154,7 @@ def _staged(lab: Lab, function: Callable[..., Any], batch: Batch) -> Any:
         return [leaf for leaf in keras.tree.flatten(result) if lab.backend.is_tensor(leaf)]
 
     with lab.undisturbed():
-        return lab.backend.stepped(traced, mode_of(lab), examples)(*examples)
+        return lab.backend.stepped(traced, mode_of(lab), examples, open_rows(lab))(*examples)
 
 
 def _data(batch: Batch) -> Any:

@@ -48,10 +48,12 @@ class Backend(Protocol):
     def stages(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
         """`function` as it runs in a mode: untouched, traced once into a graph, or traced and compiled by XLA."""
 
-    def stepped(self, function: Callable[..., Any], mode: Mode, examples: Sequence[Tensor]) -> Callable[..., Any]:
+    def stepped(
+        self, function: Callable[..., Any], mode: Mode, examples: Sequence[Tensor], open_rows: bool
+    ) -> Callable[..., Any]:
         """`function`, staged for tensors like `examples` as Keras stages a step that receives them as a batch.
 
-        Where shapes may be open (TensorFlow), the first axis is.
+        Where shapes can be open (TensorFlow), `open_rows` says whether the first axis is.
         """
 
     def rewrites(self) -> Sequence[str]:

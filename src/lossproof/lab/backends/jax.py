@@ -51,7 +51,9 @@ class JaxBackend:
     def stages(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
         return function if mode == "eager" else jax.jit(function)
 
-    def stepped(self, function: Callable[..., Any], mode: Mode, examples: Sequence[Tensor]) -> Callable[..., Any]:
+    def stepped(
+        self, function: Callable[..., Any], mode: Mode, examples: Sequence[Tensor], open_rows: bool
+    ) -> Callable[..., Any]:
         return self.stages(function, mode)
 
     def rewrites(self) -> Sequence[str]:

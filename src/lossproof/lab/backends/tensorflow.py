@@ -61,10 +61,15 @@ class TensorFlowBackend:
         compiled: Callable[..., Any] = tf.function(function, jit_compile=mode == "jit", autograph=False)
         return compiled
 
-    def stepped(self, function: Callable[..., Any], mode: Mode, examples: Sequence[Tensor]) -> Callable[..., Any]:
+    def stepped(
+        self, function: Callable[..., Any], mode: Mode, examples: Sequence[Tensor], open_rows: bool
+    ) -> Callable[..., Any]:
         if mode == "eager":
             return function
-        specs = [tf.TensorSpec([None, *one.shape[1:]] if len(one.shape) else [], one.dtype) for one in examples]
+        specs = [
+            tf.TensorSpec([None, *one.shape[1:]] if open_rows and len(one.shape) else one.shape, one.dtype)
+            for one in examples
+        ]
         compiled: Callable[..., Any] = tf.function(
             function, input_signature=specs, jit_compile=mode == "jit", autograph=False
         )
