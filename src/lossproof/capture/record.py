@@ -81,6 +81,8 @@ class Capture:
     """How often the same objective was met again after this."""
     batch_sizes: set[int] = field(default_factory=set)
     """Sizes of the batches on which this objective was, or would be, evaluated."""
+    forms: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    """How many steps the script asked for with batches of each form: the shapes of their arrays."""
     loss_call: LossCall | None = None
     """The loss and what it received, where there is no model."""
 

@@ -24,7 +24,7 @@ from lossproof import keras_private
 from lossproof.capture.batch import Recorded, copy_batch, count_batches, fingerprint
 from lossproof.capture.copies import copies, copy_of
 from lossproof.capture.loose import note_apply, note_loop_updates, note_loss
-from lossproof.capture.objective import batch_sizes, objective_signature, roots
+from lossproof.capture.objective import batch_forms, batch_sizes, objective_signature, roots
 from lossproof.capture.observer import Observer, accompanied, own_callbacks
 from lossproof.capture.place import user_place
 from lossproof.capture.record import Capture, Compiled, LostAssignment, Run, Training, Update
@@ -186,6 +186,8 @@ class Watch:
         for one in self.run.captures:  # what the same compiled objective meets elsewhere, in an evaluation say
             if one.model is model and one.compiled is compiled:
                 one.batch_sizes |= sizes
+        for form, steps in batch_forms(call, arguments).items() if same is not None else ():
+            same.forms[form] = same.forms.get(form, 0) + steps
         self._ids += 1
         kept = same is None and len(alike) < MOST_ALIKE
         capture = Capture(
@@ -202,6 +204,7 @@ class Watch:
             weights=copies(model.variables) if kept and model.built else None,
             epochs_asked=arguments.get("epochs"),
             batch_sizes=sizes,
+            forms=batch_forms(call, arguments),
         )
         if same is not None:
             capture.changes, capture.again = same.changes, True

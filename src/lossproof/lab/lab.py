@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from lossproof.lab.blind import Blind
     from lossproof.lab.compiled import CompiledObjective
     from lossproof.lab.following import Following
+    from lossproof.lab.retracing import Retracing
     from lossproof.lab.slopes import Comparison
     from lossproof.lab.staging import Divergence
     from lossproof.lab.symbolic import Replayed
@@ -435,6 +436,12 @@ class Lab:
 
         found: Untraceable | None = self.attempt(lambda: untraceable(self))
         return found
+
+    def retracing(self) -> Retracing | None:
+        """See `retracing.retracing`."""
+        from lossproof.lab.retracing import retracing
+
+        return retracing(self)
 
     def with_variable(self, variable: Any, value: np.ndarray) -> tuple[float, float]:
         """See `following.with_variable`."""
