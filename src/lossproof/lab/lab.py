@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from lossproof.lab.blind import Blind
     from lossproof.lab.compiled import CompiledObjective
     from lossproof.lab.following import Following
+    from lossproof.lab.persistence import ChangedByFile, Unloadable
     from lossproof.lab.retracing import Retracing
     from lossproof.lab.slopes import Comparison
     from lossproof.lab.staging import Divergence
@@ -475,6 +476,20 @@ class Lab:
 
         result: Replayed | None = self.once("symbols", experiment=lambda: replayed(self))
         return result
+
+    # Files -----------------------------------------------------------------------------------------------------
+
+    def unloadable(self) -> Unloadable | None:
+        """See `persistence.unloadable`."""
+        from lossproof.lab.persistence import unloadable
+
+        return unloadable(self)
+
+    def changed_by_file(self) -> ChangedByFile | None:
+        """See `persistence.changed_by_file`."""
+        from lossproof.lab.persistence import changed_by_file
+
+        return changed_by_file(self)
 
     # Places ------------------------------------------------------------------------------------------------------
 
