@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from lossproof.lab.compiled import CompiledObjective
     from lossproof.lab.following import Following
     from lossproof.lab.persistence import ChangedByFile, Unloadable
+    from lossproof.lab.replicas import ReplicaScaling
     from lossproof.lab.retracing import Retracing
     from lossproof.lab.slopes import Comparison
     from lossproof.lab.staging import Divergence
@@ -443,6 +444,12 @@ class Lab:
         from lossproof.lab.retracing import retracing
 
         return retracing(self)
+
+    def replica_scaling(self) -> ReplicaScaling | None:
+        """See `replicas.replica_scaling`."""
+        from lossproof.lab.replicas import replica_scaling
+
+        return replica_scaling(self)
 
     def with_variable(self, variable: Any, value: np.ndarray) -> tuple[float, float]:
         """See `following.with_variable`."""

@@ -62,6 +62,18 @@ class Backend(Protocol):
     def without_rewrite(self, name: str) -> AbstractContextManager[None]:
         """Inside, graphs are optimized without one of these passes."""
 
+    def strategy_of(self, model: Any) -> Any:
+        """The strategy of `tf.distribute` under which the script made a model; None where it used none.
+
+        One that can only ever have one replica is none.
+        """
+
+    def replica(self) -> int:
+        """Which replica of a strategy is running."""
+
+    def simulated_replicas(self, number: int) -> AbstractContextManager[None]:
+        """Inside, code that asks how many replicas there are is told `number`."""
+
     def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
         """`function`, which looks on and returns nothing, such that tracing and its code conversion pass it by."""
 

@@ -62,6 +62,15 @@ class JaxBackend:
     def without_rewrite(self, name: str) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def strategy_of(self, model: Any) -> Any:
+        return None
+
+    def replica(self) -> int:
+        return 0
+
+    def simulated_replicas(self, number: int) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
         return function
 
