@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from lossproof.lab.compiled import CompiledObjective
     from lossproof.lab.following import Following
     from lossproof.lab.persistence import ChangedByFile, Unloadable
+    from lossproof.lab.randomness import FrozenRandomness
     from lossproof.lab.replicas import ReplicaScaling
     from lossproof.lab.retracing import Retracing
     from lossproof.lab.slopes import Comparison
@@ -450,6 +451,12 @@ class Lab:
         from lossproof.lab.replicas import replica_scaling
 
         return replica_scaling(self)
+
+    def frozen_randomness(self) -> FrozenRandomness | None:
+        """See `randomness.frozen_randomness`."""
+        from lossproof.lab.randomness import frozen_randomness
+
+        return frozen_randomness(self)
 
     def with_variable(self, variable: Any, value: np.ndarray) -> tuple[float, float]:
         """See `following.with_variable`."""
