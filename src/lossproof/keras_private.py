@@ -251,7 +251,7 @@ def without_compile_config() -> Iterator[None]:
     from keras.src.trainers.trainer import Trainer
 
     original = Trainer.get_compile_config
-    Trainer.get_compile_config = lambda self: None
+    Trainer.get_compile_config = lambda _: None
     try:
         yield
     finally:

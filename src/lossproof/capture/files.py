@@ -44,7 +44,9 @@ def noting_loads(original: Callable[..., Any], run: Run, quietly: Callable[[Call
         def note(error: Exception | None) -> None:
             if len(run.loaded) < MOST_FILES:
                 told = inspect.signature(original).bind(filepath, *args, **kwargs).arguments
-                kept = {key: told[key] for key in ("custom_objects", "compile", "safe_mode") if key in told}
+                kept: dict[str, Any] = {
+                    key: told[key] for key in ("custom_objects", "compile", "safe_mode") if key in told
+                }
                 run.loaded.append(Loaded(_absolute(filepath), kept, user_place(), error))
 
         try:

@@ -193,8 +193,9 @@ class Watch:
         for one in self.run.captures:  # what the same compiled objective meets elsewhere, in an evaluation say
             if one.model is model and one.compiled is compiled:
                 one.batch_sizes |= sizes
-        for form, steps in batch_forms(call, arguments).items() if same is not None else ():
-            same.forms[form] = same.forms.get(form, 0) + steps
+        if same is not None:
+            for form, steps in batch_forms(call, arguments).items():
+                same.forms[form] = same.forms.get(form, 0) + steps
         self._ids += 1
         kept = same is None and len(alike) < MOST_ALIKE
         capture = Capture(

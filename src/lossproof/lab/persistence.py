@@ -250,7 +250,9 @@ def _total(lab: Lab, model: Any) -> float:
     """On the captured batch with the present weights, as an evaluation computes it."""
     functional = Functional(model, None)
     with lab.undisturbed(), functional.scope():
-        return float(np.sum(lab.number(functional.compute_loss(lab.batch, functional.forward(lab.batch.x, False), False))))
+        return float(
+            np.sum(lab.number(functional.compute_loss(lab.batch, functional.forward(lab.batch.x, False), False)))
+        )
 
 
 def _predictions(lab: Lab, model: Any) -> list[np.ndarray]:
@@ -270,7 +272,10 @@ def _random(lab: Lab, model: Any) -> bool:
 
 def _changed(mine: Any, theirs: Any) -> Iterator[tuple[str, Any, Any]]:
     """The plain attributes of a loss, and the arguments bound to its function, that are not as they were."""
-    for a, b in ((vars(mine), vars(theirs)), (keras_private.bound_arguments(mine), keras_private.bound_arguments(theirs))):
+    for a, b in (
+        (vars(mine), vars(theirs)),
+        (keras_private.bound_arguments(mine), keras_private.bound_arguments(theirs)),
+    ):
         for key in a:
             if isinstance(a[key], (bool, int, float, str)) and key in b and a[key] != b[key] and key != "name":
                 yield key, a[key], b[key]

@@ -65,7 +65,7 @@ def frozen_randomness(lab: Lab) -> FrozenRandomness | None:
     step = step_of(lab)
     traced = _seeded(generators, 0, step)
     again = _seeded(generators, 1, step)
-    fresh = _seeded(generators, 1, lambda: step_of(lab)())
+    fresh = _seeded(generators, 1, partial(_traced_anew, lab))
     if not np.array_equal(traced, again) or not np.isfinite([traced[0], fresh[0]]).all():
         return None
     if not np.abs(fresh - traced).max() > 64 * np.finfo("float32").eps * np.abs(traced).max():
@@ -74,6 +74,10 @@ def frozen_randomness(lab: Lab) -> FrozenRandomness | None:
     for subject in lab.subjects:
         event = event or lab.attempt(partial(_drawing, lab, subject, generators))
     return FrozenRandomness(eager, (float(traced[0]), float(again[0])), float(fresh[0]), event)
+
+
+def _traced_anew(lab: Lab) -> np.ndarray:
+    return step_of(lab)()
 
 
 def _eager(lab: Lab) -> float:
@@ -89,9 +93,7 @@ def _generators(lab: Lab) -> list[Any]:
     found = {id(one): one for one in (slot.read() for slot in slots)}
     tracked = {id(variable) for variable, _ in lab.model.state}
     return [
-        one
-        for one in found.values()
-        if not (isinstance(one, keras.random.SeedGenerator) and id(one.state) in tracked)
+        one for one in found.values() if not (isinstance(one, keras.random.SeedGenerator) and id(one.state) in tracked)
     ]
 
 
@@ -120,20 +122,20 @@ def _reseeded(generator: Any, seed: int) -> Iterator[None]:
         return
     if isinstance(generator, np.random.Generator):
         bits = generator.bit_generator
-        before = bits.state
+        state = bits.state
         bits.state = type(bits)(seed).state
-    else:
-        before = generator.getstate() if isinstance(generator, random.Random) else generator.get_state()
-        generator.seed(seed)
+        try:
+            yield
+        finally:
+            bits.state = state
+        return
+    python = isinstance(generator, random.Random)
+    before: Any = generator.getstate() if python else generator.get_state()
+    generator.seed(seed)
     try:
         yield
     finally:
-        if isinstance(generator, np.random.Generator):
-            generator.bit_generator.state = before
-        elif isinstance(generator, random.Random):
-            generator.setstate(before)
-        else:
-            generator.set_state(before)
+        (generator.setstate if python else generator.set_state)(before)
 
 
 def _drawing(lab: Lab, subject: Subject, generators: list[Any]) -> Event | None:

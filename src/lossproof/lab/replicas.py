@@ -21,7 +21,6 @@ from lossproof.lab.step import rehearsed
 from lossproof.lab.subject import LossSubject, Subject, take
 from lossproof.rules.rule import NotApplicable
 
-
 SIMULATED = 2
 """Replicas that are simulated where the script's strategy has one: each part of the batch in turn, with code that asks
 being told this number."""

@@ -75,7 +75,8 @@ def open_rows(lab: Lab) -> bool:
     knows the size while it traces.
     """
     capture = lab.capture
-    x, y = capture.data.get("x"), capture.data.get("y")
+    x: Any = capture.data.get("x")
+    y = capture.data.get("y")
     if capture.call.endswith("_on_batch"):
         return False
     if hasattr(x, "element_spec"):

@@ -49,7 +49,9 @@ class Lost(keras.losses.Loss):
 
 
 class Own(keras.Model):
-    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **_: Any) -> Any:
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **_: Any
+    ) -> Any:
         return ops.mean(lost_epsilon(y, y_pred))
 
 

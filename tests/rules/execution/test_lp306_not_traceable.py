@@ -46,7 +46,9 @@ def measured(y_true: Any, y_pred: Any) -> Any:
 
 
 class Branching(keras.Model):
-    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **_: Any) -> Any:
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **_: Any
+    ) -> Any:
         loss = ops.mean(ops.square(y - y_pred))
         return 2.0 * loss if loss > 0 else loss
 

@@ -134,9 +134,7 @@ model.fit(x, y, verbose=0)
             ),
         )
 
-    def _sentences(
-        self, subject: Subject, found: Divergence, how: str, at: str, infinite: bool
-    ) -> Iterator[str]:
+    def _sentences(self, subject: Subject, found: Divergence, how: str, at: str, infinite: bool) -> Iterator[str]:
         yield f"Called on values {subject.name} is {found.eager:.4g}; {at}{how}, which fit runs, makes {found.staged:.4g} of it."
         if found.event is not None and found.pair is not None:
             staged, eager = found.pair

@@ -92,7 +92,9 @@ model.fit(x, y, verbose=0)
             yield self._finding(lab, found)
 
     def _finding(self, lab: Lab, found: FrozenRandomness) -> Finding:
-        expression = f"`{found.event.place.expression}`" if found.event is not None else "A generator of Python or NumPy"
+        expression = (
+            f"`{found.event.place.expression}`" if found.event is not None else "A generator of Python or NumPy"
+        )
         return Finding(
             code=self.code,
             name=self.name,

@@ -68,7 +68,8 @@ restored = keras.models.load_model(path)
 restored.fit(x, y, verbose=0)
 """
     innocent = guilty.replace("  # expect: LP602", "").replace(
-        "\n\nmodel =", '\n    def get_config(self):\n        return {**super().get_config(), "tau": self.tau}\n\n\nmodel ='
+        "\n\nmodel =",
+        '\n    def get_config(self):\n        return {**super().get_config(), "tau": self.tau}\n\n\nmodel =',
     )
 
     def check(self, lab: Lab) -> Iterator[Finding]:
