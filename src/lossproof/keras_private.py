@@ -69,6 +69,12 @@ def wrapped_function(loss: Any) -> Any:
     return loss.fn if type(loss) is LossFunctionWrapper else None
 
 
+def bound_arguments(loss: Any) -> dict[str, Any]:
+    """The arguments that a loss object passes on to its function, the object's own dict (losses/losses.py)."""
+    kept = getattr(loss, "_fn_kwargs", None)
+    return kept if isinstance(kept, dict) else {}
+
+
 def build(model: Any, data: tuple[Any, Any, Any]) -> None:
     """Build the model, its losses and metrics for a batch, as `fit` does before its first step."""
     model._symbolic_build(data_batch=data)
@@ -240,3 +246,32 @@ def logits_hidden() -> Iterator[None]:
         yield
     finally:
         nn._get_logits = original
+
+
+def savers() -> list[tuple[Any, str]]:
+    """The functions that write a whole model to a file: (model, filepath, ...) (saving/saving_api.py calls them)."""
+    from keras.src.legacy.saving import legacy_h5_format
+    from keras.src.saving import saving_lib
+
+    return [(saving_lib, "save_model"), (legacy_h5_format, "save_model_to_hdf5")]
+
+
+def loaders() -> list[tuple[Any, str]]:
+    """The functions that read one: (filepath, custom_objects, compile, ...) (saving/saving_api.py calls them)."""
+    from keras.src.legacy.saving import legacy_h5_format
+    from keras.src.saving import saving_lib
+
+    return [(saving_lib, "load_model"), (legacy_h5_format, "load_model_from_hdf5")]
+
+
+@contextmanager
+def without_compile_config() -> Iterator[None]:
+    """Inside, models are saved without what they were compiled with (trainers/trainer.py)."""
+    from keras.src.trainers.trainer import Trainer
+
+    original = Trainer.get_compile_config
+    Trainer.get_compile_config = lambda _: None
+    try:
+        yield
+    finally:
+        Trainer.get_compile_config = original

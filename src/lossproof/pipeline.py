@@ -163,7 +163,8 @@ def _judge(script: str, watch: Watch, outcome: Outcome, chosen: Sequence[Rule]) 
     run.captures += list(loose_captures(run))
     report = _report(script, run, chosen)
     error = _script_error(outcome, any(capture.shortened for capture in run.captures))
-    if error is not None and any(one.error is outcome.exception for one in run.captures if one.error is not None):
+    seen = [*(one.error for one in run.captures), *(one.error for one in run.saved), *(one.error for one in run.loaded)]
+    if error is not None and any(one is outcome.exception for one in seen if one is not None):
         explaining = next((f.code for f in report.findings if f.evidence.get("explains_error")), None)
         error = replace(error, explained_by=explaining, after_shortening=False)
     notices = [*report.notices, *outcome.notices, *run.unseen, *hidden]

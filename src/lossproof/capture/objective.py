@@ -47,6 +47,23 @@ def batch_sizes(call: str, arguments: dict[str, Any]) -> set[int]:
     return sizes
 
 
+def batch_forms(call: str, arguments: dict[str, Any]) -> dict[tuple[Any, ...], int]:
+    """How many steps a call makes with batches of each form; empty where the data are no arrays."""
+    x, y = arguments.get("x"), arguments.get("y")
+    if not in_memory(x, y):
+        return {}
+    leaves = [leaf for leaf in keras.tree.flatten((x, y, arguments.get("sample_weight"))) if hasattr(leaf, "shape")]
+    count = count_rows((x, y)) or 0
+    rest = tuple(tuple(leaf.shape[1:]) for leaf in leaves)
+    if call.endswith("_on_batch"):
+        return {(count, *rest): 1}
+    size = arguments.get("batch_size") or ROWS
+    count = int(count * (1.0 - (arguments.get("validation_split") or 0.0)))
+    epochs = int(arguments.get("epochs") or 1)
+    forms = {(size, *rest): epochs * (count // size), (count % size, *rest): epochs}
+    return {form: steps for form, steps in forms.items() if steps and form[0]}
+
+
 def roots(model: Any, compiled: Compiled | None) -> dict[str, Any]:
     """Where the objective's Python values are looked for: the losses, their weights, and the model."""
     found: dict[str, Any] = {}

@@ -81,6 +81,8 @@ class Capture:
     """How often the same objective was met again after this."""
     batch_sizes: set[int] = field(default_factory=set)
     """Sizes of the batches on which this objective was, or would be, evaluated."""
+    forms: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    """How many steps the script asked for with batches of each form: the shapes of their arrays."""
     loss_call: LossCall | None = None
     """The loss and what it received, where there is no model."""
 
@@ -142,6 +144,27 @@ class Loop:
     """The optimizer's counter when the loop began."""
 
 
+@dataclass(frozen=True)
+class Saved:
+    """A whole model was written to a file, or should have been."""
+
+    model: weakref.ref[Any]
+    path: str
+    where: Place | None
+    error: Exception | None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A whole model was read from a file, or should have been."""
+
+    path: str
+    arguments: dict[str, Any]
+    """`custom_objects`, `compile`, `safe_mode`."""
+    where: Place | None
+    error: Exception | None
+
+
 @dataclass
 class Run:
     """Everything that was caught in one run of a script."""
@@ -153,6 +176,8 @@ class Run:
     variables: dict[int, weakref.ref[Any]] = field(default_factory=dict)
     loose_losses: list[LossCall] = field(default_factory=list)
     loops: list[Loop] = field(default_factory=list)
+    saved: list[Saved] = field(default_factory=list)
+    loaded: list[Loaded] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
 
     def updates_of(self, variable: Any) -> list[Update]:

@@ -23,8 +23,9 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.capture.batch import Recorded, copy_batch, count_batches, fingerprint
 from lossproof.capture.copies import copies, copy_of
+from lossproof.capture.files import noting_loads, noting_saves
 from lossproof.capture.loose import note_apply, note_loop_updates, note_loss
-from lossproof.capture.objective import batch_sizes, objective_signature, roots
+from lossproof.capture.objective import batch_forms, batch_sizes, objective_signature, roots
 from lossproof.capture.observer import Observer, accompanied, own_callbacks
 from lossproof.capture.place import user_place
 from lossproof.capture.record import Capture, Compiled, LostAssignment, Run, Training, Update
@@ -75,6 +76,10 @@ class Watch:
             self._replace(keras.Model, call, functools.partial(_around, watched=watched))
         self._replace(keras.losses.Loss, "__call__", lambda original: _before(original, self._look_at_loss))
         self._replace(keras.optimizers.Optimizer, "apply", lambda original: _before(original, self._look_at_apply))
+        for owner, name in keras_private.savers():
+            self._put(owner, name, noting_saves(getattr(owner, name), self.run, self._quietly))
+        for owner, name in keras_private.loaders():
+            self._put(owner, name, noting_loads(getattr(owner, name), self.run, self._quietly))
         self._replace(keras.Variable, "assign", lambda original: _after(original, self._look_at_assignment))
         return self
 
@@ -87,9 +92,11 @@ class Watch:
     def _replace(self, cls: type, name: str, make: Callable[[Any], Any]) -> None:
         # In the class that defines it: Keras asks whether a subclass overrides `compile` (`compile_from_config`).
         owner = next(one for one in cls.__mro__ if name in vars(one))
-        original = vars(owner)[name]
-        self._replaced.append((owner, name, original))
-        setattr(owner, name, make(original))
+        self._put(owner, name, make(vars(owner)[name]))
+
+    def _put(self, owner: Any, name: str, replacement: Any) -> None:
+        self._replaced.append((owner, name, vars(owner)[name]))
+        setattr(owner, name, replacement)
 
     def _quietly(self, action: Callable[[], Any]) -> Any:
         """Do something of ours; a failure of it is kept for the report and never reaches the user."""
@@ -190,6 +197,9 @@ class Watch:
                 sizes |= one.batch_sizes
         if call == "evaluate":
             self._note_judged(model, arguments.get("x"))
+        if same is not None:
+            for form, steps in batch_forms(call, arguments).items():
+                same.forms[form] = same.forms.get(form, 0) + steps
         self._ids += 1
         kept = same is None and len(alike) < MOST_ALIKE
         capture = Capture(
@@ -206,6 +216,7 @@ class Watch:
             weights=copies(model.variables) if kept and model.built else None,
             epochs_asked=arguments.get("epochs"),
             batch_sizes=sizes,
+            forms=batch_forms(call, arguments),
         )
         if same is not None:
             capture.changes, capture.again = same.changes, True

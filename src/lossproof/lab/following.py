@@ -51,11 +51,11 @@ def mode_of(lab: Lab) -> Mode:
 def following(lab: Lab, change: Change) -> Following:
     """Change one Python value as the script did, and see whether the step follows."""
     with held(change.slot, change.before):
-        step = _step(lab)
+        step = step_of(lab)
         old = step()
         with held(change.slot, change.after):
             kept = step()
-            fresh = _step(lab)()
+            fresh = step_of(lab)()
     moved = float(np.abs(fresh - old).max())
     noise = 64 * np.finfo("float32").eps * max(1e-30, float(np.abs(old).max()))
     return Following(
@@ -98,7 +98,7 @@ def with_variable(lab: Lab, variable: Any, value: np.ndarray) -> tuple[float, fl
         state[position] = kept
 
 
-def _step(lab: Lab) -> Callable[[], np.ndarray]:
+def step_of(lab: Lab) -> Callable[[], np.ndarray]:
     """The step, to be traced at its first call: gives the loss and whatever else the step produces."""
     if not lab.overrides_train_step:
         compiled = lab.backend.stages(lambda: lab.model.objective(lab.batch), mode_of(lab))
@@ -116,7 +116,7 @@ def _step(lab: Lab) -> Callable[[], np.ndarray]:
         step = lab.backend.stages(model.model.train_step, mode_of(lab))
 
         def run_stateless() -> np.ndarray:
-            logs, state = step(_state(model.model), data)
+            logs, state = step(state_of(model.model), data)
             return _outcome(lab, logs, state[0])
 
         return run_stateless
@@ -130,7 +130,8 @@ def _step(lab: Lab) -> Callable[[], np.ndarray]:
     return run
 
 
-def _state(model: Any) -> tuple[list[Any], ...]:
+def state_of(model: Any) -> tuple[list[Any], ...]:
+    """What JAX's trainer hands to a step: the values of all variables, in its four groups."""
     groups = (
         model.trainable_variables,
         model.non_trainable_variables,

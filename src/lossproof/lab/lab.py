@@ -47,8 +47,14 @@ if TYPE_CHECKING:
     from lossproof.lab.blind import Blind
     from lossproof.lab.compiled import CompiledObjective
     from lossproof.lab.following import Following
+    from lossproof.lab.persistence import ChangedByFile, Unloadable
+    from lossproof.lab.randomness import FrozenRandomness
+    from lossproof.lab.replicas import ReplicaScaling
+    from lossproof.lab.retracing import Retracing
     from lossproof.lab.slopes import Comparison
+    from lossproof.lab.staging import Divergence
     from lossproof.lab.symbolic import Replayed
+    from lossproof.lab.traceability import Untraceable
     from lossproof.lab.trouble import Trouble
 
 
@@ -432,6 +438,44 @@ class Lab:
 
         return compiled_weight(self, change) or following(self, change)
 
+    @property
+    def mode(self) -> str:
+        """How the script runs its steps: `eager`, `graph` or `jit`."""
+        from lossproof.lab.following import mode_of
+
+        return mode_of(self)
+
+    def divergence(self, subject: Subject) -> Divergence | None:
+        """See `staging.divergence`."""
+        from lossproof.lab.staging import divergence
+
+        return divergence(self, subject)
+
+    def untraceable(self) -> Untraceable | None:
+        """See `traceability.untraceable`."""
+        from lossproof.lab.traceability import untraceable
+
+        found: Untraceable | None = self.attempt(lambda: untraceable(self))
+        return found
+
+    def retracing(self) -> Retracing | None:
+        """See `retracing.retracing`."""
+        from lossproof.lab.retracing import retracing
+
+        return retracing(self)
+
+    def replica_scaling(self) -> ReplicaScaling | None:
+        """See `replicas.replica_scaling`."""
+        from lossproof.lab.replicas import replica_scaling
+
+        return replica_scaling(self)
+
+    def frozen_randomness(self) -> FrozenRandomness | None:
+        """See `randomness.frozen_randomness`."""
+        from lossproof.lab.randomness import frozen_randomness
+
+        return frozen_randomness(self)
+
     def with_variable(self, variable: Any, value: np.ndarray) -> tuple[float, float]:
         """See `following.with_variable`."""
         from lossproof.lab.following import with_variable
@@ -464,6 +508,20 @@ class Lab:
 
         result: Replayed | None = self.once("symbols", experiment=lambda: replayed(self))
         return result
+
+    # Files -----------------------------------------------------------------------------------------------------
+
+    def unloadable(self) -> Unloadable | None:
+        """See `persistence.unloadable`."""
+        from lossproof.lab.persistence import unloadable
+
+        return unloadable(self)
+
+    def changed_by_file(self) -> ChangedByFile | None:
+        """See `persistence.changed_by_file`."""
+        from lossproof.lab.persistence import changed_by_file
+
+        return changed_by_file(self)
 
     # Places ------------------------------------------------------------------------------------------------------
 

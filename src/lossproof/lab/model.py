@@ -31,7 +31,7 @@ class Forward:
     losses: list[Tensor]
 
 
-def _present(variable: Any) -> np.ndarray:
+def present_value(variable: Any) -> np.ndarray:
     """The present value of a variable; zeros (the start of every metric) where a step that failed left it without."""
     shape = tuple(variable.shape)
     try:
@@ -65,7 +65,7 @@ class Functional:
         pairs = []
         for variable in [*self.model.variables, *self.model.metrics_variables]:
             known = values.get(id(variable))
-            pairs.append((variable, known if known is not None else backend.tensor(_present(variable))))
+            pairs.append((variable, known if known is not None else backend.tensor(present_value(variable))))
         return pairs
 
     @property

@@ -14,10 +14,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from lossproof.capture.copies import copies
 from lossproof.lab.backends import running_backend
 from lossproof.lab.listen import Hearing, listening
-from lossproof.lab.model import Functional
+from lossproof.lab.model import Functional, present_value
 from lossproof.lab.received import Batch
 from lossproof.lab.replace import replaced
 
@@ -68,12 +67,22 @@ def run_step(model: Functional, batch: Batch, step: Callable[..., Any] | None = 
 
 
 @contextmanager
+def rehearsed(model: Functional) -> Iterator[None]:
+    """Inside, a step of the model's can be run or traced: it updates nothing that is not put back."""
+    with restored(model), _updates_withheld(StepOutcome()):
+        yield
+
+
+@contextmanager
 def restored(model: Functional) -> Iterator[None]:
     """Inside, the model's variables hold their captured values; afterwards all of its variables are as before."""
     owner = model.model
     variables = _all_variables(owner)
-    before = copies(variables)
+    before = [present_value(variable) for variable in variables]
     try:
+        if running_backend().name == "jax":  # a step that failed leaves the variables without values
+            for variable, value in zip(variables, before, strict=True):
+                variable.assign(value)
         for variable, value in model.state:
             variable.assign(value)
         yield

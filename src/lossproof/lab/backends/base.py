@@ -48,6 +48,32 @@ class Backend(Protocol):
     def stages(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
         """`function` as it runs in a mode: untouched, traced once into a graph, or traced and compiled by XLA."""
 
+    def stepped(
+        self, function: Callable[..., Any], mode: Mode, examples: Sequence[Tensor], open_rows: bool
+    ) -> Callable[..., Any]:
+        """`function`, staged for tensors like `examples` as Keras stages a step that receives them as a batch.
+
+        Where shapes can be open (TensorFlow), `open_rows` says whether the first axis is.
+        """
+
+    def rewrites(self) -> Sequence[str]:
+        """The passes that rewrite arithmetic in a traced graph and can be switched off."""
+
+    def without_rewrite(self, name: str) -> AbstractContextManager[None]:
+        """Inside, graphs are optimized without one of these passes."""
+
+    def strategy_of(self, model: Any) -> Any:
+        """The strategy of `tf.distribute` under which the script made a model; None where it used none.
+
+        One that can only ever have one replica is none.
+        """
+
+    def replica(self) -> int:
+        """Which replica of a strategy is running."""
+
+    def simulated_replicas(self, number: int) -> AbstractContextManager[None]:
+        """Inside, code that asks how many replicas there are is told `number`."""
+
     def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
         """`function`, which looks on and returns nothing, such that tracing and its code conversion pass it by."""
 

@@ -8,15 +8,27 @@ from contextlib import contextmanager
 
 import numpy as np
 
+_seeds = [0]
+
 
 @contextmanager
 def host_generators() -> Iterator[None]:
     """Seed `random` and NumPy's legacy global generator inside, put their states back afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
-    random.seed(0)
-    np.random.seed(0)
+    random.seed(_seeds[-1])
+    np.random.seed(_seeds[-1])
     try:
         yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
+
+
+@contextmanager
+def host_seed(seed: int) -> Iterator[None]:
+    """Inside, `host_generators` seeds with another number than 0."""
+    _seeds.append(seed)
+    try:
+        yield
+    finally:
+        _seeds.pop()

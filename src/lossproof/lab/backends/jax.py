@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import jax
@@ -50,6 +50,26 @@ class JaxBackend:
 
     def stages(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
         return function if mode == "eager" else jax.jit(function)
+
+    def stepped(
+        self, function: Callable[..., Any], mode: Mode, examples: Sequence[Tensor], open_rows: bool
+    ) -> Callable[..., Any]:
+        return self.stages(function, mode)
+
+    def rewrites(self) -> Sequence[str]:
+        return ()
+
+    def without_rewrite(self, name: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def strategy_of(self, model: Any) -> Any:
+        return None
+
+    def replica(self) -> int:
+        return 0
+
+    def simulated_replicas(self, number: int) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
         return function

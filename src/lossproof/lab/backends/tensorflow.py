@@ -14,6 +14,7 @@ import tensorflow as tf
 from lossproof.capture.userfiles import holds_user_function
 from lossproof.lab.backends.base import Mode, Tensor
 from lossproof.lab.backends.host import host_generators
+from lossproof.lab.replace import replaced
 
 
 @cache
@@ -60,6 +61,49 @@ class TensorFlowBackend:
             return function
         compiled: Callable[..., Any] = tf.function(function, jit_compile=mode == "jit", autograph=False)
         return compiled
+
+    def stepped(
+        self, function: Callable[..., Any], mode: Mode, examples: Sequence[Tensor], open_rows: bool
+    ) -> Callable[..., Any]:
+        if mode == "eager":
+            return function
+        specs = [
+            tf.TensorSpec([None, *one.shape[1:]] if open_rows and len(one.shape) else one.shape, one.dtype)
+            for one in examples
+        ]
+        compiled: Callable[..., Any] = tf.function(
+            function, input_signature=specs, jit_compile=mode == "jit", autograph=False
+        )
+        return compiled
+
+    def rewrites(self) -> Sequence[str]:
+        return ("constant_folding", "arithmetic_optimization", "remapping")
+
+    @contextmanager
+    def without_rewrite(self, name: str) -> Iterator[None]:
+        before = tf.config.optimizer.get_experimental_options()
+        tf.config.optimizer.set_experimental_options({name: False})
+        try:
+            yield
+        finally:
+            tf.config.optimizer.set_experimental_options({name: before.get(name, True)})
+
+    def strategy_of(self, model: Any) -> Any:
+        strategy = getattr(model, "distribute_strategy", None)
+        if strategy is tf.distribute.get_strategy() or isinstance(strategy, tf.distribute.OneDeviceStrategy):
+            return None
+        return strategy
+
+    def replica(self) -> int:
+        number = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return int(number)
+
+    @contextmanager
+    def simulated_replicas(self, number: int) -> Iterator[None]:
+        name = "num_replicas_in_sync"
+        owner = next(one for one in tf.distribute.Strategy.__mro__ if name in vars(one))
+        with replaced(owner, name, lambda _: property(lambda _: number)):
+            yield
 
     def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
         passed_by: Callable[..., None] = tf.autograph.experimental.do_not_convert(function)

@@ -60,6 +60,26 @@ class TorchBackend:
         # Keras leaves torch eager unless `jit_compile=True`; what torch.compile does is not what most scripts run.
         return function
 
+    def stepped(
+        self, function: Callable[..., Any], mode: Mode, examples: Sequence[Tensor], open_rows: bool
+    ) -> Callable[..., Any]:
+        return self.stages(function, mode)
+
+    def rewrites(self) -> Sequence[str]:
+        return ()
+
+    def without_rewrite(self, name: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def strategy_of(self, model: Any) -> Any:
+        return None
+
+    def replica(self) -> int:
+        return 0
+
+    def simulated_replicas(self, number: int) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
         return function
 
