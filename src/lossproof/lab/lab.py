@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from lossproof.lab.alignment import Alignment, Pairing
     from lossproof.lab.blind import Blind
     from lossproof.lab.compiled import CompiledObjective
+    from lossproof.lab.direction import Direction
     from lossproof.lab.following import Following
     from lossproof.lab.slopes import Comparison
     from lossproof.lab.symbolic import Replayed
@@ -315,6 +316,27 @@ class Lab:
         from lossproof.lab.connection import vanishing
 
         return vanishing(self, subject)
+
+    # Direction ---------------------------------------------------------------------------------------------------
+
+    def direction(self, subject: Subject) -> Direction | None:
+        """See `direction.direction`."""
+        from lossproof.lab.direction import direction
+
+        return direction(self, subject)
+
+    def pursued(self) -> tuple[Subject, ...]:
+        """The subjects that training makes as small as it can; see `minimised.pursued`."""
+        from lossproof.lab.minimised import pursued
+
+        return pursued(self)
+
+    def place_of_result(self, subject: Subject) -> Place | None:
+        """The expression whose value the user's function returns; where the subject stands, if none can be seen."""
+        found = self.attempt(lambda: self.trace(subject))
+        own = [event for event in found.events if event.value is found.result and event.depth == 0] if found else []
+        computed = [event for event in own if event.kind not in ("name", "attribute")]
+        return self.place_of_event((computed or own)[-1]) if own else self.place(subject)
 
     # NaN and Inf -------------------------------------------------------------------------------------------------
 
