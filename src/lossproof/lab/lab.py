@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from lossproof.lab.alignment import Alignment, Pairing
     from lossproof.lab.blind import Blind
     from lossproof.lab.compiled import CompiledObjective
+    from lossproof.lab.dead_weights import Dead
     from lossproof.lab.direction import Direction
     from lossproof.lab.following import Following
     from lossproof.lab.slopes import Comparison
@@ -310,6 +311,18 @@ class Lab:
         from lossproof.lab.weight_connection import blind_to_weights
 
         return blind_to_weights(self)
+
+    def dead_weights(self) -> Dead | None:
+        """See `dead_weights.dead_weights`."""
+        from lossproof.lab.dead_weights import dead_weights
+
+        _ = self.evaluation  # where the objective cannot be evaluated, this says so
+        try:
+            return dead_weights(self)
+        except NotApplicable:
+            raise
+        except Exception as error:
+            raise NotApplicable(f"the gradient cannot be computed: {type(error).__name__}: {_line(error)}") from error
 
     def vanishing(self, subject: Subject) -> Event | None:
         """See `connection.vanishing`."""
