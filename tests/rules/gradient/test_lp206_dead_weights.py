@@ -165,7 +165,7 @@ def test_a_step_of_the_users_own_is_looked_at() -> None:
             super().__init__()
             self.side, self.head = layers.Dense(8, activation="tanh"), layers.Dense(3)
 
-        def call(self, inputs: Any) -> Any:
+        def call(self, inputs: Any, training: bool = False) -> Any:
             return self.head(ops.stop_gradient(self.side(inputs)))
 
     (found,) = findings(compiled(Stopped()))
