@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from lossproof.lab.dead_weights import Dead
     from lossproof.lab.direction import Direction
     from lossproof.lab.following import Following
+    from lossproof.lab.saturation import Saturated
     from lossproof.lab.slopes import Comparison
     from lossproof.lab.symbolic import Replayed
     from lossproof.lab.trouble import Trouble
@@ -337,6 +338,12 @@ class Lab:
         from lossproof.lab.direction import direction
 
         return direction(self, subject)
+
+    def saturated(self, subject: Subject) -> Saturated | None:
+        """See `saturation.saturated`."""
+        from lossproof.lab.saturation import saturated
+
+        return saturated(self, subject)
 
     def pursued(self) -> tuple[Subject, ...]:
         """The subjects that training makes as small as it can; see `minimised.pursued`."""
