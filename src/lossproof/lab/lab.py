@@ -46,11 +46,14 @@ if TYPE_CHECKING:
     from lossproof.lab.alignment import Alignment, Pairing
     from lossproof.lab.blind import Blind
     from lossproof.lab.compiled import CompiledObjective
+    from lossproof.lab.dead_weights import Dead
+    from lossproof.lab.direction import Direction
     from lossproof.lab.following import Following
     from lossproof.lab.persistence import ChangedByFile, Unloadable
     from lossproof.lab.randomness import FrozenRandomness
     from lossproof.lab.replicas import ReplicaScaling
     from lossproof.lab.retracing import Retracing
+    from lossproof.lab.saturation import Saturated
     from lossproof.lab.slopes import Comparison
     from lossproof.lab.staging import Divergence
     from lossproof.lab.symbolic import Replayed
@@ -334,11 +337,50 @@ class Lab:
 
         return blind_to_weights(self)
 
+    def dead_weights(self) -> Dead | None:
+        """See `dead_weights.dead_weights`."""
+        from lossproof.lab.dead_weights import dead_weights
+
+        _ = self.evaluation  # where the objective cannot be evaluated, this says so
+        try:
+            return dead_weights(self)
+        except NotApplicable:
+            raise
+        except Exception as error:
+            raise NotApplicable(f"the gradient cannot be computed: {type(error).__name__}: {_line(error)}") from error
+
     def vanishing(self, subject: Subject) -> Event | None:
         """See `connection.vanishing`."""
         from lossproof.lab.connection import vanishing
 
         return vanishing(self, subject)
+
+    # Direction ---------------------------------------------------------------------------------------------------
+
+    def direction(self, subject: Subject) -> Direction | None:
+        """See `direction.direction`."""
+        from lossproof.lab.direction import direction
+
+        return direction(self, subject)
+
+    def saturated(self, subject: Subject) -> Saturated | None:
+        """See `saturation.saturated`."""
+        from lossproof.lab.saturation import saturated
+
+        return saturated(self, subject)
+
+    def pursued(self) -> tuple[Subject, ...]:
+        """The subjects that training makes as small as it can; see `minimised.pursued`."""
+        from lossproof.lab.minimised import pursued
+
+        return pursued(self)
+
+    def place_of_result(self, subject: Subject) -> Place | None:
+        """The expression whose value the user's function returns; where the subject stands, if none can be seen."""
+        found = self.attempt(lambda: self.trace(subject))
+        own = [event for event in found.events if event.value is found.result and event.depth == 0] if found else []
+        computed = [event for event in own if event.kind not in ("name", "attribute")]
+        return self.place_of_event((computed or own)[-1]) if own else self.place(subject)
 
     # NaN and Inf -------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from lossproof import keras_private
 from lossproof.lab.evaluation import evaluate
 from lossproof.lab.lab import Lab
 from lossproof.lab.replace import replaced
@@ -28,6 +29,32 @@ def minimised(lab: Lab) -> tuple[Subject, ...]:
 
     found: tuple[Subject, ...] = lab.once("minimised", experiment=experiment)
     return found
+
+
+def pursued(lab: Lab) -> tuple[Subject, ...]:
+    """The subjects that training makes as small as it can: no negative weight, no minus in front of them.
+
+    A loss that is evaluated outside of any training is left out, since nobody knows what becomes of its value; and so is
+    all of a model in which frozen layers follow trained ones, which may be there to be deceived (a discriminator, an
+    adversary).
+    """
+    model = lab.capture.model
+    if model is None:
+        return lab.losses if lab.capture.call == "check_loss" else ()
+    trained = [layer.trainable for layer in keras_private.layers_of(model) if layer.weights and layer is not model]
+    if False in trained[trained.index(True) if True in trained else 0 :]:
+        return ()
+    own = lab.overrides_compute_loss or lab.overrides_train_step
+    found = []
+    for subject in minimised(lab):
+        if isinstance(subject, LossSubject) and (subject.weight or 0.0) < 0.0:
+            continue
+        if isinstance(subject, LossSubject) and own:
+            totals = [lab.attempt(partial(_total_with, lab, subject.loss, value)) for value in (0.0, 1.0)]
+            if totals[0] is None or totals[1] is None or totals[1] < totals[0]:
+                continue
+        found.append(subject)
+    return tuple(found)
 
 
 def _takes_part(lab: Lab, subject: LossSubject) -> bool:

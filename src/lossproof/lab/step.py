@@ -14,6 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from lossproof import keras_private
+from lossproof.capture.copies import copies
 from lossproof.lab.backends import running_backend
 from lossproof.lab.listen import Hearing, listening
 from lossproof.lab.model import Functional, present_value
@@ -29,6 +31,8 @@ class StepOutcome:
     """Each scalar that the step differentiates, in order."""
     gradients: list[list[np.ndarray | None]] = field(default_factory=list)
     """The gradients of each call of `optimizer.apply`."""
+    applied: list[list[Any]] = field(default_factory=list)
+    """The variables to which each of these calls applies them, in the same order; None for what is no variable."""
     hearing: Hearing = field(default_factory=Hearing)
     logs: dict[str, Any] = field(default_factory=dict)
 
@@ -53,7 +57,7 @@ def run_step(model: Functional, batch: Batch, step: Callable[..., Any] | None = 
         stack.enter_context(running_backend().repeatable())
         stack.enter_context(restored(model))
         stack.enter_context(_differentiation_heard(outcome))
-        stack.enter_context(_updates_withheld(outcome))
+        stack.enter_context(_updates_withheld(outcome, model.model))
         outcome.hearing = stack.enter_context(listening())
         owner = model.model
         step = step or owner.train_step
@@ -111,24 +115,36 @@ def _jax_state(model: Any) -> tuple[list[Any], ...]:
 
 
 @contextmanager
-def _updates_withheld(outcome: StepOutcome) -> Iterator[None]:
+def _updates_withheld(outcome: StepOutcome, model: Any) -> Iterator[None]:
     optimizer = keras.optimizers.Optimizer
 
-    def note(gradients: Any) -> None:
+    def note(gradients: Any, variables: Any) -> None:
         backend = running_backend()
+        known = {id(v): v for v in model.trainable_variables}
+        if backend.name == "jax":  # whose steps handle the variables' values
+            known |= {id(v.value): v for v in model.trainable_variables}
+        outcome.applied.append([known.get(id(variable)) for variable in variables])
         outcome.gradients.append(
             [np.asarray(backend.numpy(g)) if g is not None and backend.is_concrete(g) else None for g in gradients]
         )
 
     def heard_apply(_: Any) -> Any:
-        return lambda _self, grads, *_args, **_named: note(list(grads))
+        def apply(self: Any, grads: Any, trainable_variables: Any = None, **_: Any) -> None:
+            known = trainable_variables if trainable_variables is not None else keras_private.optimized_variables(self)
+            note(list(grads), list(known))
+
+        return apply
 
     def heard_apply_gradients(_: Any) -> Any:
-        return lambda _self, grads_and_vars, *_args, **_named: note([g for g, _ in grads_and_vars])
+        def apply_gradients(_self: Any, grads_and_vars: Any, *_: Any, **__: Any) -> None:
+            pairs = list(grads_and_vars)
+            note([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
+
+        return apply_gradients
 
     def heard_stateless(_: Any) -> Any:
         def stateless_apply(_self: Any, optimizer_variables: Any, grads: Any, trainable_variables: Any) -> Any:
-            note(list(grads))
+            note(list(grads), list(trainable_variables))
             return trainable_variables, optimizer_variables
 
         return stateless_apply

@@ -1,0 +1,152 @@
+"""LP207: the worst predictions are those that training cannot move."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from lossproof.findings.finding import Counterfactual, Finding, Fix, Row, Severity
+from lossproof.rules.rule import NotApplicable, Rule
+
+if TYPE_CHECKING:
+    from lossproof.lab.lab import Lab
+    from lossproof.lab.saturation import Saturated
+    from lossproof.lab.subject import Subject
+
+
+class SaturatedLoss(Rule):
+    """Wrong predictions whose gradient is exactly zero."""
+
+    code = "LP207"
+    name = "saturated"
+    severity = "error"
+    summary = "has a vanishing gradient on ordinary wrong predictions (clip, saturated output)"
+    explanation = """
+A clip has no derivative outside of its range. `ops.clip(y_pred, 1e-7, 1 - 1e-7)` on the outputs of a layer without a
+sigmoid leaves every prediction below 0 and above 1 where it is: the value of the loss is finite and large, its gradient
+is zero, and the samples that are most wrong are the ones that learn nothing. The same happens to a model all of whose
+outputs lie on the flat part of their activation (a ReLU that is 0 for every sample, a sigmoid that is exactly 0 or 1).
+
+**Proof.** The wrong predictions without a gradient are counted, and moved onto their targets: most of all by which the
+loss could fall is theirs. Their gradient stays zero whatever their targets are, so it is not their distance that a robust
+loss means to ignore. Predictions that are right, or beyond a margin, cannot be improved and do not count.
+
+**What to do.** Clip only what is already in range (put the sigmoid or softmax into the model), or compute the loss from
+logits; for a dead output, take another activation or another start.
+"""
+    source = (
+        "keras/src/backend/torch/nn.py and jax/nn.py, binary_crossentropy: probabilities are clipped at epsilon",
+        "https://github.com/keras-team/keras/issues/14140",
+    )
+    guilty = """
+import keras
+import numpy as np
+from keras import layers, ops
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(64, 4)).astype("float32")
+y = (x[:, :1] > 0).astype("float32")
+
+
+def crossentropy(y_true, y_pred):
+    p = ops.clip(y_pred, 1e-3, 1.0 - 1e-3)
+    return -ops.mean(y_true * ops.log(p) + (1.0 - y_true) * ops.log(1.0 - p), axis=-1)  # expect: LP207
+
+
+model = keras.Sequential([keras.Input((4,)), layers.Dense(1, kernel_initializer=keras.initializers.Constant(-0.5))])
+model.compile(optimizer="sgd", loss=crossentropy)
+model.fit(x, y, verbose=0)
+"""
+    innocent = """
+import keras
+import numpy as np
+from keras import layers, ops
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(64, 4)).astype("float32")
+y = (x[:, :1] > 0).astype("float32")
+
+
+def crossentropy(y_true, y_pred):
+    p = ops.clip(y_pred, 1e-3, 1.0 - 1e-3)
+    return -ops.mean(y_true * ops.log(p) + (1.0 - y_true) * ops.log(1.0 - p), axis=-1)
+
+
+head = layers.Dense(1, activation="sigmoid", kernel_initializer=keras.initializers.Constant(-0.5))
+model = keras.Sequential([keras.Input((4,)), head])
+model.compile(optimizer="sgd", loss=crossentropy)
+model.fit(x, y, verbose=0)
+"""
+
+    def check(self, lab: Lab) -> Iterator[Finding]:
+        if lab.capture.call in ("evaluate", "test_on_batch"):
+            raise NotApplicable("nothing is trained by this call")
+        subjects = [subject for subject in lab.pursued() if subject.y_pred is not None]
+        if not subjects:
+            raise NotApplicable("no loss of predictions is known to be minimised")
+        for subject in subjects:
+            found = lab.attempt(partial(lab.saturated, subject))
+            if found is not None:
+                yield self._finding(lab, subject, found)
+                return
+
+    def _finding(self, lab: Lab, subject: Subject, found: Saturated) -> Finding:
+        of = f" of output {subject.output!r}" if subject.output and len(lab.losses) > 1 else ""
+        built_in = lab.place(subject) in (lab.capture.where, getattr(lab.capture.compiled, "where", None))
+        if found.where == "output":
+            title = f"the output{of} is on its flat part for every sample: no weight gets a gradient"
+        else:
+            title = f"{found.dead} of {found.wrong} wrong predictions{of} get no gradient"
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            title=title,
+            where=lab.place(subject) if built_in else lab.place_of_result(subject),
+            measured=f"1 batch of {subject.batch_size}",
+            explanation=" ".join(self._sentences(subject, found)),
+            evidence={
+                "subject": subject.name,
+                "output": subject.output,
+                "where": found.where,
+                "dead": found.dead,
+                "wrong": found.wrong,
+                "share_of_loss": found.share,
+                "range": [found.low, found.high],
+            },
+            counterfactual=Counterfactual(
+                change="the predictions without a gradient moved onto their targets",
+                before=found.value,
+                after=found.mended,
+                columns=("as captured", "moved"),
+                rows=(Row("all predictions on their targets", found.value, found.perfect),),
+            ),
+            fix=Fix(self._remedy(found)),
+        )
+
+    def _sentences(self, subject: Subject, found: Saturated) -> Iterator[str]:
+        spread = f"{found.low:.4g}" if found.low == found.high else f"{found.low:.4g} to {found.high:.4g}"
+        if found.where == "output":
+            yield (
+                f"{subject.name} pulls at {found.dead} predictions (its gradient for them has the norm {found.slope:.3g}), "
+                f"but all of them ({spread}) lie where their activation is flat, so that not one weight gets a gradient."
+            )
+        else:
+            yield (
+                f"{found.dead} wrong predictions ({spread}) have a gradient of exactly zero, whatever their targets are: they "
+                f"are outside of the range in which {subject.name} looks at them. {found.share:.0%} of all by which the loss "
+                "could fall is theirs."
+            )
+        yield "Nothing raises: training goes on without them."
+
+    def _remedy(self, found: Saturated) -> str:
+        if found.where == "output":
+            return (
+                "Take an output activation that is not flat where the model starts (softplus for relu, logits for a "
+                "sigmoid), scale the inputs, or start from smaller weights."
+            )
+        return (
+            "Bring the predictions into range before they are clipped (a sigmoid or softmax at the end of the model), or "
+            "compute the loss from logits."
+        )

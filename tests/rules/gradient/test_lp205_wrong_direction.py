@@ -1,0 +1,166 @@
+"""LP205: scores without their minus, divergences off their domain and exchanged arguments; never a minimum by design."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, losses, ops
+
+import lossproof
+from lossproof.findings.finding import Finding
+
+from .small_models import BINARY, CLASSES, COUNTS, ONE_HOT, REAL, X, compiled, computing, network, two_heads
+
+
+def squashed(values: np.ndarray) -> np.ndarray:
+    return (1.0 / (1.0 + np.exp(-values))).astype("float32")
+
+
+def shared_out(values: np.ndarray) -> np.ndarray:
+    return (np.exp(values) / np.exp(values).sum(axis=-1, keepdims=True)).astype("float32")
+
+
+GUESS = 0.5 * REAL[::-1].copy()
+CURVES, CHANCES, SHARES = squashed(REAL), squashed(GUESS), shared_out(GUESS)
+PAIRS = BINARY[:, :1]
+
+
+def of_loss(loss: Any, y_true: np.ndarray, y_pred: np.ndarray) -> list[Finding]:
+    report = lossproof.check_loss(loss, y_true, y_pred, select=["LP205"])
+    assert not report.crashed, report.crashed
+    return list(report.findings)
+
+
+def of_model(model: keras.Model, y: Any) -> list[Finding]:
+    report = lossproof.check(model, X, y, select=["LP205"])
+    assert not report.crashed, report.crashed
+    return list(report.findings)
+
+
+def r_squared(t: Any, p: Any) -> Any:
+    return 1.0 - ops.sum(ops.square(t - p)) / ops.sum(ops.square(t - ops.mean(t)))
+
+
+def overlap(t: Any, p: Any) -> Any:
+    return (2.0 * ops.sum(t * p) + 1.0) / (ops.sum(t) + ops.sum(p) + 1.0)
+
+
+def correlation(t: Any, p: Any) -> Any:
+    t, p = t - ops.mean(t, axis=0), p - ops.mean(p, axis=0)
+    return ops.mean(ops.sum(t * p, axis=0) / (ops.sqrt(ops.sum(t * t, axis=0) * ops.sum(p * p, axis=0)) + 1e-7))
+
+
+def gaussian_likelihood(t: Any, p: Any) -> Any:
+    return -0.5 * ops.exp(-p[:, 1:2]) * ops.square(t - p[:, :1]) - 0.5 * p[:, 1:2]
+
+
+def of_pairs(t: Any, p: Any) -> Any:
+    """Contrastive, with 1 for pairs that are alike: small distances for them are right."""
+    return t * ops.square(p) + (1.0 - t) * ops.square(ops.relu(1.0 - p))
+
+
+GUILTY: dict[str, tuple[Callable[..., Any], np.ndarray, np.ndarray, str]] = {
+    "R2": (r_squared, REAL, GUESS, "negated"),
+    "minus squared": (lambda t, p: -ops.mean(ops.square(t - p), axis=-1), REAL, GUESS, "negated"),
+    "correlation": (correlation, REAL, GUESS, "negated"),
+    "cosine": (lambda t, p: -losses.cosine_similarity(t, p), REAL, GUESS, "negated"),
+    "binary likelihood": (lambda t, p: -losses.binary_crossentropy(t, p), PAIRS, CHANCES[:, :1], "negated"),
+    "likelihood of ids": (
+        lambda t, p: -losses.sparse_categorical_crossentropy(t, p),
+        CLASSES,
+        SHARES,
+        "negated",
+    ),
+    "likelihood of parameters": (gaussian_likelihood, REAL[:, :1], GUESS[:, :2], "negated"),
+    "signed difference": (lambda t, p: ops.mean(t - p, axis=-1), REAL, GUESS, "elsewhere"),
+    "divergence of curves": (losses.kl_divergence, CURVES, CHANCES, "elsewhere"),
+    "divergence of tags": (losses.kl_divergence, BINARY, CHANCES, "elsewhere"),
+    "swapped, hard": (lambda t, p: losses.binary_crossentropy(p, t), BINARY, CHANCES, "swapped"),
+    "swapped, soft": (lambda t, p: losses.binary_crossentropy(p, t), CURVES, CHANCES, "swapped"),
+    "swapped, counts": (lambda t, p: losses.poisson(p, t), COUNTS, 1.0 + CHANCES, "swapped"),
+}
+
+
+@pytest.mark.parametrize("name", GUILTY)
+def test_a_loss_that_falls_away_from_its_targets_is_found(name: str) -> None:
+    loss, y_true, y_pred, way = GUILTY[name]
+    (found,) = of_loss(loss, y_true, y_pred)
+    assert found.evidence["way"] == way
+    assert found.counterfactual.after < found.counterfactual.before
+
+
+INNOCENT: dict[str, tuple[Any, np.ndarray, np.ndarray]] = {
+    "squared": ("mse", REAL, GUESS),
+    "quantile": (lambda t, p: ops.maximum(0.9 * (t - p), -0.1 * (t - p)), REAL, GUESS),
+    "three quantiles": (
+        lambda t, p: ops.mean(
+            ops.maximum(ops.array([0.1, 0.5, 0.9]) * (t - p), ops.array([-0.9, -0.5, -0.1]) * (t - p))
+        ),
+        REAL[:, :1],
+        GUESS,
+    ),
+    "smoothed": (losses.BinaryCrossentropy(label_smoothing=0.2), BINARY, CHANCES),
+    "smoothed classes": (losses.CategoricalCrossentropy(label_smoothing=0.2), ONE_HOT, SHARES),
+    "logits": (losses.BinaryCrossentropy(from_logits=True), BINARY, GUESS),
+    "ids": ("sparse_categorical_crossentropy", CLASSES, SHARES),
+    "hinge": ("squared_hinge", 2.0 * BINARY - 1.0, GUESS),
+    "log rate": (lambda t, p: ops.exp(p) - t * p, COUNTS, GUESS),
+    "likelihood": (lambda t, p: -gaussian_likelihood(t, p), REAL[:, :1], GUESS[:, :2]),
+    "pairs by likeness": (of_pairs, PAIRS, CHANCES[:, :1]),
+    "critic": (lambda t, p: t * p, 2.0 * PAIRS - 1.0, GUESS[:, :1]),
+    "returns": (lambda t, p: -t * ops.log(p), CURVES, CHANCES),
+    "profit": (lambda t, p: -ops.mean(t * p, axis=-1), REAL, GUESS),
+    "not this class": (lambda t, p: -ops.log(1.0 - ops.sum(t * p, axis=-1) + 1e-7), ONE_HOT, SHARES),
+    "reverse divergence": (lambda t, p: losses.kl_divergence(p, t), shared_out(REAL), SHARES),
+    "same mean": (lambda t, p: ops.square(ops.mean(t) - ops.mean(p)), REAL, GUESS),
+    "cautious": (lambda t, p: ops.mean(ops.square(t - p) + 0.1 * (t - p), axis=-1), REAL, GUESS),
+    "sparse": (lambda t, p: ops.mean(ops.square(t - p) + 0.1 * ops.abs(p), axis=-1), REAL, GUESS),
+    "deceived": (lambda t, p: -losses.binary_crossentropy(t, p), 0.0 * BINARY, CHANCES),
+}
+
+
+@pytest.mark.parametrize("name", INNOCENT)
+def test_a_minimum_elsewhere_by_design_is_left_alone(name: str) -> None:
+    assert of_loss(*INNOCENT[name]) == []
+
+
+def test_the_numbers_are_those_of_a_calculation_by_hand() -> None:
+    (found,) = of_loss(losses.kl_divergence, CURVES, CHANCES)
+    y = CURVES.astype("float64")
+    assert found.counterfactual.before == pytest.approx(0.0, abs=1e-6)
+    assert found.counterfactual.after == pytest.approx(np.mean(np.sum(y * np.log(y / y.max(axis=0)), axis=1)), rel=1e-4)
+
+
+def test_an_overlap_is_a_score_if_the_output_ends_at_0_and_1() -> None:
+    (found,) = of_model(compiled(network(3, "sigmoid"), overlap), BINARY)
+    assert found.counterfactual.before == pytest.approx(1.0)
+    assert found.where is not None
+    assert found.where.expression == "(2.0 * ops.sum(t * p) + 1.0) / (ops.sum(t) + ops.sum(p) + 1.0)"
+    assert of_model(compiled(network(3, "sigmoid"), lambda t, p: 1.0 - overlap(t, p)), BINARY) == []
+    assert of_model(compiled(network(1, "sigmoid"), of_pairs), PAIRS) == []
+
+
+@pytest.mark.parametrize(("sign", "guilty"), [(-1.0, True), (1.0, False)])
+def test_compute_loss_is_followed(sign: float, guilty: bool) -> None:
+    model = network(3, model=computing(lambda _, t, p: sign * ops.mean(ops.square(t - p))))
+    assert bool(of_model(compiled(model), REAL)) == guilty
+
+
+def test_a_weight_below_nought_is_meant() -> None:
+    model = two_heads()
+    model.compile(loss={"a": "mse", "b": "mae"}, loss_weights={"a": 1.0, "b": -0.1})
+    assert of_model(model, {"a": REAL, "b": REAL}) == []
+
+
+def test_a_frozen_adversary_is_deceived_on_purpose() -> None:
+    inputs = keras.Input((4,))
+    judge = layers.Dense(1, activation="sigmoid")
+    model = keras.Model(inputs, judge(layers.Dense(3)(inputs)))
+    loss = lambda t, p: -losses.binary_crossentropy(t, p)  # noqa: E731
+    assert len(of_model(compiled(model, loss), PAIRS)) == 1
+    judge.trainable = False
+    assert of_model(compiled(model, loss), PAIRS) == []

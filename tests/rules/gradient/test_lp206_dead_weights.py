@@ -1,0 +1,172 @@
+"""LP206: weights that no term trains are told from frozen, sleeping, followed and unused ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import lossproof
+from lossproof.findings.finding import Finding
+
+from .small_models import BACKEND, BINARY, REAL, X, compiled, stepping
+
+
+def findings(model: keras.Model, y: Any = REAL, x: Any = X) -> list[Finding]:
+    report = lossproof.check(model, x, y, select=["LP206"])
+    assert not report.crashed, report.crashed
+    return list(report.findings)
+
+
+class Two(keras.Model):
+    """A trunk and two heads of three numbers; `between` is what `call` does with the first layer's values."""
+
+    def __init__(self, between: Any = None) -> None:
+        super().__init__()
+        self.trunk = layers.Dense(8, activation="tanh")
+        self.side = layers.Dense(8, activation="tanh")
+        self.head = layers.Dense(3)
+        self.between = between
+
+    def call(self, inputs: Any) -> Any:
+        side = self.side(inputs)
+        return self.head(self.trunk(inputs) + (side if self.between is None else self.between(side)))
+
+
+class Critic(keras.Model):
+    """An actor's and a critic's head; `values` is what the loss of the critic is made of."""
+
+    stopped = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.common = layers.Dense(8, activation="relu")
+        self.policy = layers.Dense(2)
+        self.value = layers.Dense(1)
+
+    def call(self, inputs: Any) -> Any:
+        hidden = self.common(inputs)
+        return self.policy(hidden), self.value(hidden)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        logits, values = y_pred
+        values = values[:, 0]
+        held = ops.stop_gradient(values)
+        advantage = y - held
+        critic = ops.mean(ops.square(advantage if self.stopped else y - values))
+        return critic - ops.mean(ops.log_softmax(logits)[:, 0] * advantage)
+
+
+def test_a_critic_behind_its_own_stop_is_found_with_what_it_would_get() -> None:
+    model = compiled(Critic())
+    (found,) = findings(model, REAL[:24, 0], X[:24])
+    assert {path.rpartition("/")[2] for path in found.evidence["weights"]} == {"kernel", "bias"}
+    assert len(found.evidence["weights"]) == 2
+    assert found.where is not None
+    assert found.where.expression == "ops.stop_gradient(values)"
+    # By hand: d/db of mean((r - v)^2 - logp (r - v)), as far as it goes through v.
+    rows = X[:24].astype("float64")
+    weights = [w.astype("float64") for w in model.get_weights()]
+    hidden = np.maximum(rows @ weights[0] + weights[1], 0.0)
+    logits, values = hidden @ weights[2] + weights[3], (hidden @ weights[4] + weights[5])[:, 0]
+    log_p = logits[:, 0] - np.log(np.exp(logits).sum(axis=1))
+    toward = (-2.0 * (REAL[:24, 0] - values) + log_p) / len(rows)
+    expected = np.sqrt(np.sum((hidden.T @ toward) ** 2) + np.sum(toward) ** 2)
+    assert found.evidence["gradient_if_not_stopped"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_critic_trained_by_its_own_term_is_healthy() -> None:
+    model = compiled(Critic())
+    model.stopped = False
+    assert findings(model, REAL[:, 0]) == []
+
+
+@pytest.mark.parametrize("between", [ops.stop_gradient, ops.round, lambda h: ops.cast(h > 0.0, "float32")])
+def test_a_layer_behind_a_stop_or_a_step_is_found(between: Any) -> None:
+    (found,) = findings(compiled(Two(between), "mse"))
+    assert found.evidence["way"] == "cut"
+    assert len(found.evidence["weights"]) == 2
+    assert found.counterfactual.after != found.counterfactual.before
+
+
+def test_a_layer_whose_result_is_overwritten_is_found_where_it_is_called() -> None:
+    class Overwritten(Two):
+        def call(self, inputs: Any) -> Any:
+            hidden = self.side(inputs)
+            hidden = self.trunk(inputs)
+            return self.head(hidden)
+
+    (found,) = findings(compiled(Overwritten(), "mse"))
+    assert found.evidence["way"] == "unused"
+    assert found.where is not None
+    assert found.where.expression == "self.side(inputs)"
+    assert found.counterfactual.after == found.counterfactual.before
+
+
+class Straight(Two):
+    """Rounded values, the gradient let through."""
+
+    def call(self, inputs: Any) -> Any:
+        side = self.side(inputs)
+        return self.head(self.trunk(inputs) + side + ops.stop_gradient(ops.round(side) - side))
+
+
+class Opening(Two):
+    """A gate that starts at nought, so that at the start nothing behind it has a gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = self.add_weight(shape=(), initializer="zeros")
+
+    def call(self, inputs: Any) -> Any:
+        return self.head(self.trunk(inputs) + self.gate * self.side(inputs))
+
+
+class Inspected(Two):
+    """A second output that nothing judges: LP402's question."""
+
+    def call(self, inputs: Any) -> Any:
+        return {"judged": self.head(self.trunk(inputs)), "seen": self.side(inputs)}
+
+
+def test_healthy_relatives_are_left_alone() -> None:
+    assert findings(compiled(Two(), "mse")) == []
+    assert findings(compiled(Straight(), "mse")) == []
+    assert findings(compiled(Opening(), "mse")) == []
+    assert findings(compiled(Inspected(), {"judged": "mse"}), {"judged": REAL}) == []
+    frozen = Two(ops.stop_gradient)
+    frozen.side.trainable = False
+    assert findings(compiled(frozen, "mse")) == []
+
+
+def test_all_dark_is_another_rule() -> None:
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, ops.round(layers.Dense(3)(inputs)))
+    assert findings(compiled(model, "mse")) == []
+
+
+def test_a_table_of_which_one_row_is_used_is_healthy() -> None:
+    inputs = keras.Input((4,))
+    table = layers.Embedding(50, 4)(ops.cast(inputs[:, 0] > 0.0, "int32"))
+    model = keras.Model(inputs, layers.Dense(3)(table))
+    assert findings(compiled(model, "mse"), BINARY) == []
+
+
+def test_a_step_of_the_users_own_is_looked_at() -> None:
+    step = stepping(lambda t, p: ops.mean(ops.square(t - p)))
+
+    class Stopped(step):  # type: ignore[misc,valid-type]
+        def __init__(self) -> None:
+            super().__init__()
+            self.side, self.head = layers.Dense(8, activation="tanh"), layers.Dense(3)
+
+        def call(self, inputs: Any, training: bool = False) -> Any:
+            return self.head(ops.stop_gradient(self.side(inputs)))
+
+    (found,) = findings(compiled(Stopped()))
+    assert len(found.evidence["weights"]) == 2, BACKEND
