@@ -221,3 +221,13 @@ def logits_hidden() -> Iterator[None]:
         yield
     finally:
         nn._get_logits = original
+
+
+def reported_logs(model: Any, logs: Any) -> Any:
+    """What `fit` and `evaluate` report of a step that returned `logs` (keras/src/trainers/trainer.py)."""
+    return model._get_metrics_result_or_logs(logs)
+
+
+def loss_tracker(model: Any) -> Any:
+    """Keras's own `Mean` of the loss, or None (keras/src/trainers/trainer.py)."""
+    return getattr(model, "_loss_tracker", None)

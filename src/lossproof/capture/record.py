@@ -75,6 +75,8 @@ class Capture:
     lost: list[LostAssignment] = field(default_factory=list)
     logs: list[dict[str, float]] = field(default_factory=list)
     """The logs of each epoch that ran, or of each batch for the calls on a batch."""
+    not_reset: set[int] | None = None
+    """The ids of the metrics with a state when a further epoch began; None where no further epoch was seen."""
     again: bool = False
     """Whether the same model was trained before, by the same compiled step."""
     repeats: int = 0

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from lossproof.lab.blind import Blind
     from lossproof.lab.compiled import CompiledObjective
     from lossproof.lab.following import Following
+    from lossproof.lab.reporting import Reported, Scale
     from lossproof.lab.slopes import Comparison
     from lossproof.lab.symbolic import Replayed
     from lossproof.lab.trouble import Trouble
@@ -124,6 +125,11 @@ class Lab:
         compiled = CompiledObjective(self)
         compiled.require_loss()
         return compiled
+
+    def overrides(self, name: str) -> bool:
+        """Whether the user's model has a method or property of its own of this name."""
+        model = self.capture.model
+        return model is not None and getattr(type(model), name, None) is not getattr(keras.Model, name, None)
 
     # Subjects ----------------------------------------------------------------------------------------------------
 
@@ -440,6 +446,56 @@ class Lab:
 
         return total_with_shared(self, other)
 
+    def reported(self, kind: Literal["train", "test"], halves: bool = False, reset: Any = None) -> Reported | None:
+        """What Keras reports of a step on the captured batch (or on its halves in turn); None where it cannot be run.
+
+        See `reporting.report`.
+        """
+        from lossproof.lab import reporting
+
+        def experiment() -> Reported:
+            batches = reporting.halves(self) if halves else (self.batch,)
+            return reporting.report(self, kind, batches, reset)
+
+        result: Reported | None = self.once(
+            "reported", kind, halves, reset, experiment=lambda: self.attempt(experiment)
+        )
+        return result
+
+    def scale_of_report(self) -> Scale | None:
+        """See `reporting.scale_of_report`."""
+        from lossproof.lab.reporting import scale_of_report
+
+        scale: Scale | None = self.attempt(lambda: scale_of_report(self))
+        return scale
+
+    @property
+    def compiled_total(self) -> float:
+        """What `compute_loss` makes of the captured batch, whatever a step of the user's does."""
+        with self.undisturbed(), self.model.scope():
+            total = self.model.compute_loss(self.batch, self.model.forward(self.batch.x))
+            return float(np.sum(self.number(total)))
+
+    def unlisted_metrics(self) -> bool:
+        """See `reporting.unlisted_in_layers`."""
+        from lossproof.lab.reporting import unlisted_in_layers
+
+        return unlisted_in_layers(self.capture.model)
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether the script evaluates this model: on its own, or in the captured `fit`."""
+        data, model = self.capture.data, self.capture.model
+        if data.get("validation_data") is not None or data.get("validation_split"):
+            return True
+        return any(one.call in ("evaluate", "test_on_batch") and one.model is model for one in self.run.captures)
+
+    def metrics_after_reset(self) -> list[tuple[Any, float, float]]:
+        """See `reporting.update_after_reset`."""
+        from lossproof.lab.reporting import update_after_reset
+
+        return update_after_reset(self)
+
     def with_values_for_symbols(self) -> Replayed | None:
         """See `symbolic.replayed`."""
         from lossproof.lab.symbolic import replayed
@@ -456,7 +512,8 @@ class Lab:
 
     def place_of_method(self, name: str) -> Place | None:
         """Where a method of the user's model is defined; where the model was trained if it is Keras's own."""
-        own = place_of_function(getattr(type(self.capture.model), name))
+        method = getattr(type(self.capture.model), name)
+        own = place_of_function(getattr(method, "fget", None) or method)
         return own if own is not None and is_user_file(own.file) else self.capture.where
 
     def place_of_failure(self) -> Place | None:
