@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from lossproof.lab.alignment import Alignment, Pairing
     from lossproof.lab.blind import Blind
     from lossproof.lab.compiled import CompiledObjective
+    from lossproof.lab.epochs import Averaged
     from lossproof.lab.following import Following
     from lossproof.lab.reporting import Reported, Scale
     from lossproof.lab.slopes import Comparison
@@ -475,6 +476,17 @@ class Lab:
         with self.undisturbed(), self.model.scope():
             total = self.model.compute_loss(self.batch, self.model.forward(self.batch.x))
             return float(np.sum(self.number(total)))
+
+    def averaged_metrics(self) -> tuple[Averaged, ...]:
+        """See `epochs.averaged_metrics`."""
+        from lossproof.lab.epochs import averaged_metrics
+
+        try:
+            return averaged_metrics(self)
+        except NotApplicable:
+            raise
+        except Exception as error:
+            raise NotApplicable(f"the metrics cannot be evaluated: {type(error).__name__}: {_line(error)}") from error
 
     def unlisted_metrics(self) -> bool:
         """See `reporting.unlisted_in_layers`."""
