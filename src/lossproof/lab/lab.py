@@ -488,6 +488,22 @@ class Lab:
         except Exception as error:
             raise NotApplicable(f"the metrics cannot be evaluated: {type(error).__name__}: {_line(error)}") from error
 
+    def compiled_metrics(self) -> dict[str, float]:
+        """The results of the metrics given to `compile` on the captured batch alone."""
+        compiled = keras_private.compile_metrics(self.capture.model)
+
+        def experiment() -> dict[str, float]:
+            compiled.reset_state()
+            batch, y_pred = self.batch, self.forward.y_pred
+            compiled.update_state(batch.y, y_pred, sample_weight=batch.sample_weight)
+            results = {name: self.number(value) for name, value in compiled.result().items()}
+            return {name: float(value.reshape(())) for name, value in results.items() if value.size == 1}
+
+        if compiled is None:
+            return {}
+        with self.undisturbed(), self.model.scope(collect=False):
+            return self.attempt(experiment) or {}
+
     def unlisted_metrics(self) -> bool:
         """See `reporting.unlisted_in_layers`."""
         from lossproof.lab.reporting import unlisted_in_layers
