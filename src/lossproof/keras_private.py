@@ -175,7 +175,8 @@ def layers_of(model: Any) -> list[Any]:
 
 def optimized_variables(optimizer: Any) -> list[Any]:
     """The variables that an optimizer was built for (keras/src/optimizers/base_optimizer.py)."""
-    return list(getattr(optimizer, "_trainable_variables", None) or ())
+    inner = getattr(optimizer, "inner_optimizer", None)  # of a LossScaleOptimizer
+    return list(getattr(inner if inner is not None else optimizer, "_trainable_variables", None) or ())
 
 
 def steps_hold_the_state(model: Any) -> bool:

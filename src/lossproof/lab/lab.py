@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from lossproof.lab.following import Following
     from lossproof.lab.reporting import Reported, Scale
     from lossproof.lab.slopes import Comparison
+    from lossproof.lab.stepping import Foreign, Step
     from lossproof.lab.symbolic import Replayed
     from lossproof.lab.trouble import Trouble
 
@@ -523,6 +524,46 @@ class Lab:
         from lossproof.lab.reporting import update_after_reset
 
         return update_after_reset(self)
+
+    def foreign_optimizer(self) -> Foreign | None:
+        """See `stepping.foreign`."""
+        from lossproof.lab.stepping import foreign
+
+        return foreign(self)
+
+    def one_step(self, state: bool = False, weights: Sequence[Any] | None = None) -> Step | None:
+        """See `stepping.one_step`; `state` is whether it starts from what the user's optimizer brought along."""
+        from lossproof.lab.stepping import one_step
+
+        def experiment() -> Step:
+            return one_step(self, self.capture.optimizer_state if state else None, weights)
+
+        step: Step | None = self.attempt(experiment)
+        return step
+
+    def refusal(self) -> Exception | None:
+        """See `stepping.refusal`."""
+        from lossproof.lab.stepping import refusal
+
+        error: Exception | None = self.attempt(lambda: refusal(self))
+        return error
+
+    def layers_with(self, ids: frozenset[int]) -> list[str]:
+        """See `stepping.layers_with`."""
+        from lossproof.lab.stepping import layers_with
+
+        return layers_with(self, ids)
+
+    def weights_of(self, ids: frozenset[int]) -> list[Any]:
+        """The variables of the model with these `id`s, in its order."""
+        return [variable for variable in self.model.model.variables if id(variable) in ids]
+
+    @property
+    def last_compiled(self) -> bool:
+        """Whether no later call of `compile` of this model was seen than that of the capture."""
+        own = self.capture.compiled
+        serials = [one.compiled.serial for one in self.run.captures if one.model is self.capture.model and one.compiled]
+        return own is not None and own.serial == max(serials, default=own.serial)
 
     def with_values_for_symbols(self) -> Replayed | None:
         """See `symbolic.replayed`."""
