@@ -200,7 +200,8 @@ def layers_of(model: Any) -> list[Any]:
 
 def optimized_variables(optimizer: Any) -> list[Any]:
     """The variables that an optimizer was built for (keras/src/optimizers/base_optimizer.py)."""
-    return list(getattr(optimizer, "_trainable_variables", None) or ())
+    inner = getattr(optimizer, "inner_optimizer", None)  # of a LossScaleOptimizer
+    return list(getattr(inner if inner is not None else optimizer, "_trainable_variables", None) or ())
 
 
 def steps_hold_the_state(model: Any) -> bool:
@@ -275,3 +276,11 @@ def without_compile_config() -> Iterator[None]:
         yield
     finally:
         Trainer.get_compile_config = original
+def reported_logs(model: Any, logs: Any) -> Any:
+    """What `fit` and `evaluate` report of a step that returned `logs` (keras/src/trainers/trainer.py)."""
+    return model._get_metrics_result_or_logs(logs)
+
+
+def loss_tracker(model: Any) -> Any:
+    """Keras's own `Mean` of the loss, or None (keras/src/trainers/trainer.py)."""
+    return getattr(model, "_loss_tracker", None)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 
 from lossproof.capture.copies import copies
 from lossproof.capture.objective import roots
@@ -36,8 +38,21 @@ class Observer(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if self._epochs or self._capture.again:  # before the first step nothing has been traced yet
             self._quietly(lambda: self._capture.changes.look(f"in epoch {epoch + 1}"))
+            if self._epochs and type(self.model).train_step is not keras.Model.train_step:
+                self._quietly(self._note_metrics)
         else:
             self._quietly(lambda: self._capture.changes.begin(roots(self.model, self._capture.compiled)))
+
+    def _note_metrics(self) -> None:
+        # Keras and the user's callbacks have reset by now what they reset; a metric of the step may hang anywhere.
+        kind = keras.metrics.Metric
+        with_state = {
+            id(one)
+            for one in gc.get_objects()
+            if issubclass(type(one), kind) and "_variables" in vars(one) and any(map(np.any, copies(one.variables)))
+        }
+        before = self._capture.not_reset
+        self._capture.not_reset = with_state if before is None else before & with_state
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._epochs += 1

@@ -46,6 +46,20 @@ class LostAssignment:
     where: Place | None
 
 
+@dataclass(frozen=True)
+class Retrained:
+    """Weights whose `trainable` changed between `compile` and a training call; the `id`s of variables."""
+
+    compiled: frozenset[int]
+    """Those that were trainable when the model was compiled."""
+    declared: frozenset[int]
+    """Those that are trainable in the call."""
+    moved: frozenset[int]
+    """Those whose value the call changed."""
+    taken: bool
+    """Whether another model that holds such weights was compiled after this one, and before the call."""
+
+
 @dataclass
 class Capture:
     """One call that trains or evaluates a model, as it was caught.
@@ -75,6 +89,14 @@ class Capture:
     lost: list[LostAssignment] = field(default_factory=list)
     logs: list[dict[str, float]] = field(default_factory=list)
     """The logs of each epoch that ran, or of each batch for the calls on a batch."""
+    optimizer_state: list[np.ndarray] | None = None
+    """The variables of the optimizer when the call began, where it was built for other weights than the model's."""
+    optimizer_config: dict[str, Any] | None = None
+    """The settings of the optimizer, where it may refuse the weights: on JAX it has lost them after that."""
+    retrained: Retrained | None = None
+    """What `trainable` said at this call, where it said another thing when the model was compiled."""
+    not_reset: set[int] | None = None
+    """The ids of the metrics with a state when a further epoch began; None where no further epoch was seen."""
     again: bool = False
     """Whether the same model was trained before, by the same compiled step."""
     repeats: int = 0

@@ -30,6 +30,7 @@ from lossproof.capture.observer import Observer, accompanied, own_callbacks
 from lossproof.capture.place import user_place
 from lossproof.capture.record import Capture, Compiled, LostAssignment, Run, Training, Update
 from lossproof.capture.rows import marks_of, split_marks
+from lossproof.capture.record import Capture, Compiled, LostAssignment, Retrained, Run, Training, Update
 from lossproof.capture.script import EnoughSeen
 from lossproof.capture.shorten import Shortened, few, renumbered
 from lossproof.capture.userfiles import is_user_file
@@ -60,6 +61,9 @@ class Watch:
         self.shorten = shorten
         self.defects: list[BaseException] = []
         self._compiled: weakref.WeakKeyDictionary[Any, Compiled] = weakref.WeakKeyDictionary()
+        self._trainable: weakref.WeakKeyDictionary[Any, tuple[Compiled | None, frozenset[int]]] = (
+            weakref.WeakKeyDictionary()
+        )
         self._compiles = 0
         self._alike: dict[tuple[Any, ...], list[Capture]] = {}
         self._active: list[Capture] = []
@@ -118,7 +122,21 @@ class Watch:
                 self._compiled[model] = Compiled(self._compiles, arguments, user_place())
 
         self._quietly(note)
-        return original(model, *args, **kwargs)
+        result = original(model, *args, **kwargs)
+        self._quietly(lambda: self._note_trainable(model))
+        return result
+
+    def _note_trainable(self, model: Any) -> None:
+        """Remember which weights the last `compile` meant to train, as soon as there are any."""
+        compiled = self._compiled.get(model)
+        if compiled is not None and model.built and self._trainable.get(model, (None,))[0] is not compiled:
+            self._trainable[model] = (compiled, frozenset(id(v) for v in model.trainable_variables))
+
+    def _changed_trainable(self, model: Any) -> tuple[frozenset[int], frozenset[int]] | None:
+        """(when compiled, now): the trainable weights, where they are not the same; `id`s."""
+        compiled, meant = self._trainable.get(model, (None, frozenset()))
+        now = frozenset(id(v) for v in model.trainable_variables) if model.built else meant
+        return (meant, now) if compiled is self._compiled.get(model) and compiled is not None and now != meant else None
 
     def _watch_call(self, call: str, original: Callable[..., Any], model: Any, *args: Any, **kwargs: Any) -> Any:
         arguments = _bound(original, model, args, kwargs)
@@ -184,7 +202,8 @@ class Watch:
 
     def _begin(self, call: str, model: Any, arguments: dict[str, Any]) -> Capture:
         compiled = self._compiled.get(model)
-        signature = (call in ("fit", "train_on_batch"), *objective_signature(model, compiled, arguments))
+        changed = self._changed_trainable(model)
+        signature = (call in ("fit", "train_on_batch"), changed, *objective_signature(model, compiled, arguments))
         alike = self._alike.setdefault(signature, [])
         same = next((one for one in alike if one.model is model and one.compiled is compiled), None)
         sizes = batch_sizes(call, arguments)
@@ -214,10 +233,13 @@ class Watch:
             else None,
             signature=signature,
             weights=copies(model.variables) if kept and model.built else None,
+            optimizer_state=self._foreign_state(model) if kept else None,
             epochs_asked=arguments.get("epochs"),
             batch_sizes=sizes,
             forms=batch_forms(call, arguments),
         )
+        if kept and (changed is not None or capture.optimizer_state is not None):
+            capture.optimizer_config = model.optimizer.get_config()
         if same is not None:
             capture.changes, capture.again = same.changes, True
         elif kept:
@@ -234,6 +256,32 @@ class Watch:
         marks = marks_of(x) if training is not None and training.rows is not None else None
         if training is not None and marks is not None:
             training.judged.append(marks)
+    @staticmethod
+    def _foreign_state(model: Any) -> list[np.ndarray] | None:
+        optimizer = getattr(model, "optimizer", None)
+        known = {id(v) for v in keras_private.optimized_variables(optimizer)} if optimizer is not None else set()
+        mine = model.trainable_variables if model.built else []
+        foreign = bool(known) and (not mine or any(id(v) not in known for v in mine))
+        return copies(optimizer.variables) if foreign else None
+
+    def _note_retrained(self, capture: Capture) -> None:
+        changed = self._changed_trainable(capture.model)
+        if changed is None or not capture.data:
+            return
+        meant, now = changed
+        variables = capture.model.variables
+        before = capture.weights if capture.error is None and capture.weights is not None else []
+        moved = frozenset(
+            id(v) for v, old in zip(variables, before, strict=False) if not np.array_equal(copy_of(v), old)
+        )
+        own = capture.compiled.serial if capture.compiled is not None else 0
+        others = [
+            one
+            for one, compiled in self._compiled.items()
+            if one is not capture.model and compiled.serial > own and one.built
+        ]
+        taken = any({id(v) for v in one.variables} & (meant ^ now) for one in others)
+        capture.retrained = Retrained(meant, now, moved, taken)
 
     def _keep_failed(self, capture: Capture, arguments: dict[str, Any]) -> None:
         """Keep a call that would not be worth it, one more of its kind, had it not failed."""
@@ -300,6 +348,9 @@ class Watch:
         model = capture.model
         capture.steps = max(0, (_iterations(model) or 0) - before)
         capture.lost = [one for one in capture.lost if not np.array_equal(copy_of(one.variable), one.value)]
+        self._quietly(lambda: self._note_trainable(model))
+        if history is not None:
+            self._quietly(lambda: self._note_retrained(capture))
         if capture.call != "fit":
             capture.logs.append(logs if isinstance(logs, dict) else {})
         if history is None:

@@ -352,11 +352,11 @@ def name_of(loss: Any) -> str:
 
 def _arguments(capture: Capture) -> Arguments:
     told = capture.compiled.arguments if capture.compiled is not None else {}
-    if told.get("loss") is None:
-        told = keras_private.compile_arguments(capture.model)
-    weights = told.get("loss_weights")
     # The script may have changed the values since. Keras copied them when it built the losses, as training began.
     first = capture.changes.first
+    if told.get("loss") is None:
+        told, first = keras_private.compile_arguments(capture.model), {}
+    weights = told.get("loss_weights")
 
     def begun(key: Any, value: Any) -> Any:
         kept = first.get(f"loss_weights[{key!r}]")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
@@ -56,6 +56,11 @@ if TYPE_CHECKING:
     from lossproof.lab.saturation import Saturated
     from lossproof.lab.slopes import Comparison
     from lossproof.lab.staging import Divergence
+    from lossproof.lab.epochs import Averaged
+    from lossproof.lab.following import Following
+    from lossproof.lab.reporting import Reported, Scale
+    from lossproof.lab.slopes import Comparison
+    from lossproof.lab.stepping import Foreign, Step
     from lossproof.lab.symbolic import Replayed
     from lossproof.lab.traceability import Untraceable
     from lossproof.lab.trouble import Trouble
@@ -145,6 +150,11 @@ class Lab:
         compiled = CompiledObjective(self)
         compiled.require_loss()
         return compiled
+
+    def overrides(self, name: str) -> bool:
+        """Whether the user's model has a method or property of its own of this name."""
+        model = self.capture.model
+        return model is not None and getattr(type(model), name, None) is not getattr(keras.Model, name, None)
 
     # Subjects ----------------------------------------------------------------------------------------------------
 
@@ -544,6 +554,123 @@ class Lab:
 
         return total_with_shared(self, other)
 
+    def reported(self, kind: Literal["train", "test"], halves: bool = False, reset: Any = None) -> Reported | None:
+        """What Keras reports of a step on the captured batch (or on its halves in turn); None where it cannot be run.
+
+        See `reporting.report`.
+        """
+        from lossproof.lab import reporting
+
+        def experiment() -> Reported:
+            batches = reporting.halves(self) if halves else (self.batch,)
+            return reporting.report(self, kind, batches, reset)
+
+        result: Reported | None = self.once(
+            "reported", kind, halves, reset, experiment=lambda: self.attempt(experiment)
+        )
+        return result
+
+    def scale_of_report(self) -> Scale | None:
+        """See `reporting.scale_of_report`."""
+        from lossproof.lab.reporting import scale_of_report
+
+        scale: Scale | None = self.attempt(lambda: scale_of_report(self))
+        return scale
+
+    @property
+    def compiled_total(self) -> float:
+        """What `compute_loss` makes of the captured batch, whatever a step of the user's does."""
+        with self.undisturbed(), self.model.scope():
+            total = self.model.compute_loss(self.batch, self.model.forward(self.batch.x))
+            return float(np.sum(self.number(total)))
+
+    def averaged_metrics(self) -> tuple[Averaged, ...]:
+        """See `epochs.averaged_metrics`."""
+        from lossproof.lab.epochs import averaged_metrics
+
+        try:
+            return averaged_metrics(self)
+        except NotApplicable:
+            raise
+        except Exception as error:
+            raise NotApplicable(f"the metrics cannot be evaluated: {type(error).__name__}: {_line(error)}") from error
+
+    def compiled_metrics(self) -> dict[str, float]:
+        """The results of the metrics given to `compile` on the captured batch alone."""
+        compiled = keras_private.compile_metrics(self.capture.model)
+
+        def experiment() -> dict[str, float]:
+            compiled.reset_state()
+            batch, y_pred = self.batch, self.forward.y_pred
+            compiled.update_state(batch.y, y_pred, sample_weight=batch.sample_weight)
+            results = {name: self.number(value) for name, value in compiled.result().items()}
+            return {name: float(value.reshape(())) for name, value in results.items() if value.size == 1}
+
+        if compiled is None:
+            return {}
+        with self.undisturbed(), self.model.scope(collect=False):
+            return self.attempt(experiment) or {}
+
+    def unlisted_metrics(self) -> bool:
+        """See `reporting.unlisted_in_layers`."""
+        from lossproof.lab.reporting import unlisted_in_layers
+
+        return unlisted_in_layers(self.capture.model)
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether the script evaluates this model: on its own, or in the captured `fit`."""
+        data, model = self.capture.data, self.capture.model
+        if data.get("validation_data") is not None or data.get("validation_split"):
+            return True
+        return any(one.call in ("evaluate", "test_on_batch") and one.model is model for one in self.run.captures)
+
+    def metrics_after_reset(self) -> list[tuple[Any, float, float]]:
+        """See `reporting.update_after_reset`."""
+        from lossproof.lab.reporting import update_after_reset
+
+        return update_after_reset(self)
+
+    def foreign_optimizer(self) -> Foreign | None:
+        """See `stepping.foreign`."""
+        from lossproof.lab.stepping import foreign
+
+        return foreign(self)
+
+    def one_step(self, state: bool = False, weights: Sequence[Any] | None = None) -> Step | None:
+        """See `stepping.one_step`; `state` is whether it starts from what the user's optimizer brought along."""
+        from lossproof.lab.stepping import one_step
+
+        def experiment() -> Step:
+            return one_step(self, self.capture.optimizer_state if state else None, weights)
+
+        step: Step | None = self.attempt(experiment)
+        return step
+
+    def refusal(self) -> Exception | None:
+        """See `stepping.refusal`."""
+        from lossproof.lab.stepping import refusal
+
+        error: Exception | None = self.attempt(lambda: refusal(self))
+        return error
+
+    def layers_with(self, ids: frozenset[int]) -> list[str]:
+        """See `stepping.layers_with`."""
+        from lossproof.lab.stepping import layers_with
+
+        return layers_with(self, ids)
+
+    def weights_of(self, ids: frozenset[int]) -> list[Any]:
+        """The variables of the model with these `id`s, in its order."""
+        return [variable for variable in self.model.model.variables if id(variable) in ids]
+
+    @property
+    def last_compiled(self) -> bool:
+        """Whether no later call of `compile` of this model was seen than that of the capture."""
+        own = self.capture.compiled
+        serials = [one.compiled.serial for one in self.run.captures if one.model is self.capture.model and one.compiled]
+        return own is not None and own.serial == max(serials, default=own.serial)
+
     def with_values_for_symbols(self) -> Replayed | None:
         """See `symbolic.replayed`."""
         from lossproof.lab.symbolic import replayed
@@ -574,7 +701,8 @@ class Lab:
 
     def place_of_method(self, name: str) -> Place | None:
         """Where a method of the user's model is defined; where the model was trained if it is Keras's own."""
-        own = place_of_function(getattr(type(self.capture.model), name))
+        method = getattr(type(self.capture.model), name)
+        own = place_of_function(getattr(method, "fget", None) or method)
         return own if own is not None and is_user_file(own.file) else self.capture.where
 
     def place_of_failure(self) -> Place | None:

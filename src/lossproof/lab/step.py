@@ -53,21 +53,28 @@ def run_step(model: Functional, batch: Batch, step: Callable[..., Any] | None = 
     while parts and parts[-1] is None:
         parts.pop()
     data = tuple(parts) if len(parts) > 1 else parts[0]
+    with observed(model, outcome):
+        owner = model.model
+        step = step or owner.train_step
+        if running_backend().name == "jax":
+            logs, _ = step(jax_state(owner), data)
+        else:
+            logs = step(data)
+        if isinstance(logs, dict):
+            outcome.logs = logs
+    return outcome
+
+
+@contextmanager
+def observed(model: Functional, outcome: StepOutcome) -> Iterator[None]:
+    """Inside, steps run from the captured weights and update nothing; what they show is noted in `outcome`."""
     with ExitStack() as stack:
         stack.enter_context(running_backend().repeatable())
         stack.enter_context(restored(model))
         stack.enter_context(_differentiation_heard(outcome))
         stack.enter_context(_updates_withheld(outcome, model.model))
         outcome.hearing = stack.enter_context(listening())
-        owner = model.model
-        step = step or owner.train_step
-        if running_backend().name == "jax":
-            logs, _ = step(_jax_state(owner), data)
-        else:
-            logs = step(data)
-        if isinstance(logs, dict):
-            outcome.logs = logs
-    return outcome
+        yield
 
 
 @contextmanager
@@ -104,7 +111,7 @@ def _all_variables(model: Any) -> list[Any]:
     return list(found.values())
 
 
-def _jax_state(model: Any) -> tuple[list[Any], ...]:
+def jax_state(model: Any) -> tuple[list[Any], ...]:
     groups = (
         model.trainable_variables,
         model.non_trainable_variables,
