@@ -54,7 +54,7 @@ def confident(
         share: How many of the predictions are moved.
     """
     leaves = [lab.number(leaf) for leaf in float_leaves(lab, subject)]
-    targets = _right(lab, subject, leaves)
+    targets = right_answers(lab, subject, leaves)
     if targets is None:
         return None
     random = np.random.default_rng(0)
@@ -133,7 +133,7 @@ def _predictions(lab: Lab, subject: Subject, layer: list[int] | None, scale: flo
     return [lab.number(leaf) for leaf in tensors if "float" in keras.backend.standardize_dtype(leaf.dtype)]
 
 
-def _right(lab: Lab, subject: Subject, leaves: list[np.ndarray]) -> list[np.ndarray] | None:
+def right_answers(lab: Lab, subject: Subject, leaves: list[np.ndarray]) -> list[np.ndarray] | None:
     """The right predictions, shaped as the predictions; None where the targets do not say."""
     targets = [lab.number(leaf) for leaf in keras.tree.flatten(subject.y_true) if lab.backend.is_tensor(leaf)]
     if len(targets) != len(leaves):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from lossproof.lab.blind import Blind
     from lossproof.lab.compiled import CompiledObjective
     from lossproof.lab.following import Following
+    from lossproof.lab.reading import Misread
     from lossproof.lab.slopes import Comparison
     from lossproof.lab.symbolic import Replayed
     from lossproof.lab.trouble import Trouble
@@ -316,6 +317,21 @@ class Lab:
 
         return vanishing(self, subject)
 
+    # How the predictions are read -------------------------------------------------------------------------------
+
+    def misread(self) -> Iterator[Misread]:
+        """See `reading.misread`."""
+        from lossproof.lab.reading import misread
+
+        return misread(self)
+
+    def place_of_use(self, subject: Subject) -> Place | None:
+        """The user's expression that hands a subject's predictions to a function not the user's; else its place."""
+        leaves = {id(leaf) for leaf in keras.tree.flatten(subject.traceable()[1][1:])}
+        calls = [one for one in self.trace(subject).events if one.kind == "call"]
+        used = [one for one in calls if any(id(leaf) in leaves for o in one.operands for leaf in _leaves(o.value))]
+        return self.place_of_event(used[-1]) if used else self.place(subject)
+
     # NaN and Inf -------------------------------------------------------------------------------------------------
 
     def troubles(self) -> tuple[Trouble, ...]:
@@ -512,6 +528,10 @@ def loose_subject(call: LossCall) -> LossSubject:
     """A loss that was called outside of a watched fit, with what it received."""
     data = (to_tensors(part) for part in (call.y_true, call.y_pred, call.sample_weight))
     return loss_subject(Heard(call.loss, *data), None, None)
+
+
+def _leaves(value: Any) -> list[Any]:
+    return keras.tree.flatten(value) if isinstance(value, (list, tuple, dict)) else [value]
 
 
 def _line(error: BaseException) -> str:
