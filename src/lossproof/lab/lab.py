@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from lossproof.lab.slopes import Comparison
     from lossproof.lab.symbolic import Replayed
     from lossproof.lab.trouble import Trouble
+    from lossproof.lab.unlossed import Completed, Untrained
 
 
 class Lab:
@@ -316,6 +317,20 @@ class Lab:
         from lossproof.lab.connection import vanishing
 
         return vanishing(self, subject)
+
+    # Outputs without a loss -------------------------------------------------------------------------------------
+
+    def completed_losses(self) -> Completed | None:
+        """See `unlossed.completed`."""
+        from lossproof.lab.unlossed import completed
+
+        return completed(self)
+
+    def untrained_outputs(self) -> Untrained | None:
+        """See `unlossed.untrained`."""
+        from lossproof.lab.unlossed import untrained
+
+        return untrained(self)
 
     # How the predictions are read -------------------------------------------------------------------------------
 
