@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from lossproof.lab.symbolic import Replayed
     from lossproof.lab.trouble import Trouble
     from lossproof.lab.unlossed import Completed, Untrained
+    from lossproof.lab.weights_lost import Lost
 
 
 class Lab:
@@ -331,6 +332,20 @@ class Lab:
         from lossproof.lab.unlossed import untrained
 
         return untrained(self)
+
+    # Weights without an effect ----------------------------------------------------------------------------------
+
+    def lost_sample_weights(self) -> Lost | None:
+        """See `weights_lost.lost_sample_weights`."""
+        from lossproof.lab.weights_lost import lost_sample_weights
+
+        return lost_sample_weights(self)
+
+    def lost_loss_weights(self) -> Lost | None:
+        """See `weights_lost.lost_loss_weights`."""
+        from lossproof.lab.weights_lost import lost_loss_weights
+
+        return lost_loss_weights(self)
 
     # How the predictions are read -------------------------------------------------------------------------------
 
