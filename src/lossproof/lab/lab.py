@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from lossproof.lab.blind import Blind
     from lossproof.lab.compiled import CompiledObjective
     from lossproof.lab.following import Following
+    from lossproof.lab.masks import Ignored
     from lossproof.lab.reading import Misread
     from lossproof.lab.slopes import Comparison
     from lossproof.lab.symbolic import Replayed
@@ -346,6 +347,12 @@ class Lab:
         from lossproof.lab.weights_lost import lost_loss_weights
 
         return lost_loss_weights(self)
+
+    def ignored_mask(self) -> Ignored | None:
+        """See `masks.ignored_mask`."""
+        from lossproof.lab.masks import ignored_mask
+
+        return ignored_mask(self)
 
     # How the predictions are read -------------------------------------------------------------------------------
 

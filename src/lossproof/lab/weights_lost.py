@@ -66,8 +66,8 @@ def lost_sample_weights(lab: Lab) -> Lost | None:
     ramp = np.linspace(0.25, 1.75, size).reshape((size, *[1] * (weights.ndim - 1)))
     others = [np.zeros_like(weights), 3.0 * weights + 1.0, np.broadcast_to(ramp, weights.shape).copy()]
     react = _reaction(lab)
-    here = react(batch)
-    if not np.isfinite(here.total):
+    here: _Reaction | None = lab.attempt(partial(react, batch))
+    if here is None or not np.isfinite(here.total):
         return None
     for other in others:
         there = lab.attempt(partial(react, _reweighted(lab, batch, other)))
@@ -156,7 +156,9 @@ def lost_loss_weights(lab: Lab) -> Lost | None:
     if told.loss is None or not weights.size or (weights == 1.0).all() or not np.isfinite(weights).all():
         return None
     react = _reaction(lab)
-    here = react(lab.batch)
+    here: _Reaction | None = lab.attempt(partial(react, lab.batch))
+    if here is None or not np.isfinite(here.total):
+        return None
     doubled = keras.tree.map_structure(lambda one: None if one is None else 3.0 * one + 1.0, told.loss_weights)
     meant, meant_changed = (
         lab.attempt(partial(_compiled_total, lab, told.loss, w)) for w in (told.loss_weights, doubled)
@@ -165,7 +167,7 @@ def lost_loss_weights(lab: Lab) -> Lost | None:
         return None
     with keras_private.recompiled(lab.capture.model, told.loss, doubled):
         there = lab.attempt(partial(react, lab.batch))
-    if there is None or not np.isfinite(here.total) or not here.equals(there, 64):
+    if there is None or not here.equals(there, 64):
         return None
     if _kept_by_user(lab, told.loss_weights, weights):
         return None

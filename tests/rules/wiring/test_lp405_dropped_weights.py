@@ -90,7 +90,7 @@ class TorchStep(OwnStep):
 
 class JaxStep(OwnStep):
     def _differentiated(self, trainable: Any, fixed: Any, data: Any) -> Any:
-        y_pred, _ = self.stateless_call(trainable, fixed, data[0], training=True)
+        y_pred, _ = self.stateless_call(trainable, fixed, data[0])
         return self._loss(data, y_pred)
 
     def train_step(self, state: Any, data: Any) -> Any:
