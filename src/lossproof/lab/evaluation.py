@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from lossproof import keras_private
 from lossproof.lab.backends import running_backend
 from lossproof.lab.backends.base import Tensor
 from lossproof.lab.listen import Heard, Hearing, listening
@@ -94,7 +95,11 @@ def _detached(evaluation: Evaluation) -> Evaluation:
     def cut(leaf: Any) -> Any:
         if not running_backend().is_tensor(leaf):
             return leaf
-        return detached.setdefault(id(leaf), (leaf, running_backend().detached(leaf)))[1]
+        if id(leaf) not in detached:
+            copy = running_backend().detached(leaf)
+            keras_private.set_mask(copy, keras_private.mask_of(leaf))
+            detached[id(leaf)] = leaf, copy
+        return detached[id(leaf)][1]
 
     def everywhere(data: Any) -> Any:
         return data if data is None else keras.tree.map_structure(cut, data)

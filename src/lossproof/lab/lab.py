@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
     from lossproof.lab.replicas import ReplicaScaling
     from lossproof.lab.retracing import Retracing
     from lossproof.lab.saturation import Saturated
+    from lossproof.lab.masks import Ignored
+    from lossproof.lab.reading import Misread
     from lossproof.lab.slopes import Comparison
     from lossproof.lab.staging import Divergence
     from lossproof.lab.epochs import Averaged
@@ -64,6 +67,8 @@ if TYPE_CHECKING:
     from lossproof.lab.symbolic import Replayed
     from lossproof.lab.traceability import Untraceable
     from lossproof.lab.trouble import Trouble
+    from lossproof.lab.unlossed import Completed, Untrained
+    from lossproof.lab.weights_lost import Lost
 
 
 class Lab:
@@ -391,6 +396,54 @@ class Lab:
         own = [event for event in found.events if event.value is found.result and event.depth == 0] if found else []
         computed = [event for event in own if event.kind not in ("name", "attribute")]
         return self.place_of_event((computed or own)[-1]) if own else self.place(subject)
+    # Outputs without a loss -------------------------------------------------------------------------------------
+
+    def completed_losses(self) -> Completed | None:
+        """See `unlossed.completed`."""
+        from lossproof.lab.unlossed import completed
+
+        return completed(self)
+
+    def untrained_outputs(self) -> Untrained | None:
+        """See `unlossed.untrained`."""
+        from lossproof.lab.unlossed import untrained
+
+        return untrained(self)
+
+    # Weights without an effect ----------------------------------------------------------------------------------
+
+    def lost_sample_weights(self) -> Lost | None:
+        """See `weights_lost.lost_sample_weights`."""
+        from lossproof.lab.weights_lost import lost_sample_weights
+
+        return lost_sample_weights(self)
+
+    def lost_loss_weights(self) -> Lost | None:
+        """See `weights_lost.lost_loss_weights`."""
+        from lossproof.lab.weights_lost import lost_loss_weights
+
+        return lost_loss_weights(self)
+
+    def ignored_mask(self) -> Ignored | None:
+        """See `masks.ignored_mask`."""
+        from lossproof.lab.masks import ignored_mask
+
+        return ignored_mask(self)
+
+    # How the predictions are read -------------------------------------------------------------------------------
+
+    def misread(self) -> Iterator[Misread]:
+        """See `reading.misread`."""
+        from lossproof.lab.reading import misread
+
+        return misread(self)
+
+    def place_of_use(self, subject: Subject) -> Place | None:
+        """The user's expression that hands a subject's predictions to a function not the user's; else its place."""
+        leaves = {id(leaf) for leaf in keras.tree.flatten(subject.traceable()[1][1:])}
+        calls = [one for one in self.trace(subject).events if one.kind == "call"]
+        used = [one for one in calls if any(id(leaf) in leaves for o in one.operands for leaf in _leaves(o.value))]
+        return self.place_of_event(used[-1]) if used else self.place(subject)
 
     # NaN and Inf -------------------------------------------------------------------------------------------------
 
@@ -758,6 +811,10 @@ def loose_subject(call: LossCall) -> LossSubject:
     """A loss that was called outside of a watched fit, with what it received."""
     data = (to_tensors(part) for part in (call.y_true, call.y_pred, call.sample_weight))
     return loss_subject(Heard(call.loss, *data), None, None)
+
+
+def _leaves(value: Any) -> list[Any]:
+    return keras.tree.flatten(value) if isinstance(value, (list, tuple, dict)) else [value]
 
 
 def _line(error: BaseException) -> str:
