@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from lossproof.lab.alignment import Alignment, Pairing
     from lossproof.lab.blind import Blind
     from lossproof.lab.compiled import CompiledObjective
+    from lossproof.lab.coupling import Coupling
     from lossproof.lab.following import Following
     from lossproof.lab.slopes import Comparison
     from lossproof.lab.symbolic import Replayed
@@ -378,6 +379,13 @@ class Lab:
         from lossproof.lab.alignment import dealt
 
         return dealt(self, alignment, subject)
+
+    def coupling(self, subject: Subject) -> Coupling | None:
+        """See `coupling.coupling`."""
+        from lossproof.lab.coupling import coupling
+
+        found: Coupling | None = self.once("coupling", id(subject), experiment=lambda: coupling(self, subject))
+        return found
 
     def perfect(self, alignment: Alignment) -> tuple[float, float] | None:
         """See `alignment.perfect`."""
