@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from lossproof.lab.compiled import CompiledObjective
     from lossproof.lab.dead_weights import Dead
     from lossproof.lab.direction import Direction
+    from lossproof.lab.coupling import Coupling
     from lossproof.lab.following import Following
     from lossproof.lab.persistence import ChangedByFile, Unloadable
     from lossproof.lab.randomness import FrozenRandomness
@@ -494,6 +495,13 @@ class Lab:
         from lossproof.lab.alignment import dealt
 
         return dealt(self, alignment, subject)
+
+    def coupling(self, subject: Subject) -> Coupling | None:
+        """See `coupling.coupling`."""
+        from lossproof.lab.coupling import coupling
+
+        found: Coupling | None = self.once("coupling", id(subject), experiment=lambda: coupling(self, subject))
+        return found
 
     def perfect(self, alignment: Alignment) -> tuple[float, float] | None:
         """See `alignment.perfect`."""
