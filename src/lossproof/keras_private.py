@@ -276,6 +276,8 @@ def without_compile_config() -> Iterator[None]:
         yield
     finally:
         Trainer.get_compile_config = original
+
+
 def reported_logs(model: Any, logs: Any) -> Any:
     """What `fit` and `evaluate` report of a step that returned `logs` (keras/src/trainers/trainer.py)."""
     return model._get_metrics_result_or_logs(logs)

@@ -28,9 +28,8 @@ from lossproof.capture.loose import note_apply, note_loop_updates, note_loss
 from lossproof.capture.objective import batch_forms, batch_sizes, objective_signature, roots
 from lossproof.capture.observer import Observer, accompanied, own_callbacks
 from lossproof.capture.place import user_place
-from lossproof.capture.record import Capture, Compiled, LostAssignment, Run, Training, Update
-from lossproof.capture.rows import marks_of, split_marks
 from lossproof.capture.record import Capture, Compiled, LostAssignment, Retrained, Run, Training, Update
+from lossproof.capture.rows import marks_of, split_marks
 from lossproof.capture.script import EnoughSeen
 from lossproof.capture.shorten import Shortened, few, renumbered
 from lossproof.capture.userfiles import is_user_file
@@ -256,6 +255,7 @@ class Watch:
         marks = marks_of(x) if training is not None and training.rows is not None else None
         if training is not None and marks is not None:
             training.judged.append(marks)
+
     @staticmethod
     def _foreign_state(model: Any) -> list[np.ndarray] | None:
         optimizer = getattr(model, "optimizer", None)

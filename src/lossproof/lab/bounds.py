@@ -56,7 +56,6 @@ def confident(
     """
     leaves = [lab.number(leaf) for leaf in float_leaves(lab, subject)]
     targets = right_predictions(lab, subject, leaves)
-    targets = right_answers(lab, subject, leaves)
     if targets is None:
         return None
     random = np.random.default_rng(0)
@@ -174,7 +173,6 @@ def _predictions(lab: Lab, subject: Subject, layer: list[int] | None, scale: flo
 
 
 def right_predictions(lab: Lab, subject: Subject, leaves: list[np.ndarray]) -> list[np.ndarray] | None:
-def right_answers(lab: Lab, subject: Subject, leaves: list[np.ndarray]) -> list[np.ndarray] | None:
     """The right predictions, shaped as the predictions; None where the targets do not say."""
     targets = [lab.number(leaf) for leaf in keras.tree.flatten(subject.y_true) if lab.backend.is_tensor(leaf)]
     if len(targets) != len(leaves):

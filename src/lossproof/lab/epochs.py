@@ -148,7 +148,9 @@ def _data(lab: Lab) -> tuple[str, dict[str, Any]]:
     if held_out and arrays:
         rows = np.arange(int(np.floor(count * (1.0 - held_out))), count)[: _most(size)]
         return "validation", {**{key: take_rows(data.get(key), rows) for key in keys}, "batch_size": size}
-    evaluations = [one for one in lab.run.captures if one.call == "evaluate" and one.model is capture.model and one.data]
+    evaluations = [
+        one for one in lab.run.captures if one.call == "evaluate" and one.model is capture.model and one.data
+    ]
     if evaluations:
         return "evaluation", evaluations[0].data
     if capture.call == "evaluate":

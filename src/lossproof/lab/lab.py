@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -47,23 +46,21 @@ if TYPE_CHECKING:
     from lossproof.lab.alignment import Alignment, Pairing
     from lossproof.lab.blind import Blind
     from lossproof.lab.compiled import CompiledObjective
+    from lossproof.lab.coupling import Coupling
     from lossproof.lab.dead_weights import Dead
     from lossproof.lab.direction import Direction
-    from lossproof.lab.coupling import Coupling
-    from lossproof.lab.following import Following
-    from lossproof.lab.persistence import ChangedByFile, Unloadable
-    from lossproof.lab.randomness import FrozenRandomness
-    from lossproof.lab.replicas import ReplicaScaling
-    from lossproof.lab.retracing import Retracing
-    from lossproof.lab.saturation import Saturated
-    from lossproof.lab.masks import Ignored
-    from lossproof.lab.reading import Misread
-    from lossproof.lab.slopes import Comparison
-    from lossproof.lab.staging import Divergence
     from lossproof.lab.epochs import Averaged
     from lossproof.lab.following import Following
+    from lossproof.lab.masks import Ignored
+    from lossproof.lab.persistence import ChangedByFile, Unloadable
+    from lossproof.lab.randomness import FrozenRandomness
+    from lossproof.lab.reading import Misread
+    from lossproof.lab.replicas import ReplicaScaling
     from lossproof.lab.reporting import Reported, Scale
+    from lossproof.lab.retracing import Retracing
+    from lossproof.lab.saturation import Saturated
     from lossproof.lab.slopes import Comparison
+    from lossproof.lab.staging import Divergence
     from lossproof.lab.stepping import Foreign, Step
     from lossproof.lab.symbolic import Replayed
     from lossproof.lab.traceability import Untraceable
@@ -397,6 +394,7 @@ class Lab:
         own = [event for event in found.events if event.value is found.result and event.depth == 0] if found else []
         computed = [event for event in own if event.kind not in ("name", "attribute")]
         return self.place_of_event((computed or own)[-1]) if own else self.place(subject)
+
     # Outputs without a loss -------------------------------------------------------------------------------------
 
     def completed_losses(self) -> Completed | None:

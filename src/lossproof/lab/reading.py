@@ -17,7 +17,7 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.lab.backends.base import Tensor
 from lossproof.lab.blind import quiet
-from lossproof.lab.bounds import bounds_of, right_answers
+from lossproof.lab.bounds import bounds_of, right_predictions
 from lossproof.lab.lab import Lab
 from lossproof.lab.noise import differs
 from lossproof.lab.predictions import float_leaves, look
@@ -87,7 +87,7 @@ def _probe(lab: Lab, subject: Subject) -> _Probe | None:
     if len(leaves) != 1 or len(keras.tree.flatten(subject.y_pred)) != 1 or len(leaves[0].shape) == 0:
         return None
     given = lab.number(leaves[0])
-    right = right_answers(lab, subject, [given])
+    right = right_predictions(lab, subject, [given])
     if right is None or not np.isfinite(right[0]).all() or not np.isfinite(given).all():
         return None
     if ((right[0] < 0.0) | (right[0] > 1.0)).any() or given.size == 0:

@@ -15,7 +15,6 @@ import keras
 import numpy as np
 
 from lossproof import keras_private
-from lossproof.capture.copies import copies
 from lossproof.lab.backends import running_backend
 from lossproof.lab.listen import Hearing, listening
 from lossproof.lab.model import Functional, present_value
