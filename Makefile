@@ -15,7 +15,7 @@ TENSORFLOW := $(if $(filter Darwin,$(shell uname -s)),tensorflow,tensorflow-cpu)
 BACKEND_PACKAGES := $(TENSORFLOW) keras jax "torch==2.13.0"
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format bench cases clean
+.PHONY: help venv demo test lint format pages bench cases clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ lint: $(STAMP) ## ruff (rules, format) and mypy --strict
 format: $(STAMP) ## let ruff format, and mend what it can
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+pages: $(STAMP) ## write docs/rules, docs/benchmark.md and README's table of rules anew
+	$(PY) scripts/pages.py
 
 bench: $(STAMP) ## measure time and memory (benchmarks/)
 	$(PY) benchmarks/run.py

@@ -39,8 +39,10 @@ def audit(run: Run, rules: Sequence[Rule]) -> Verdict:
     for capture in worth_auditing(run):
         lab = Lab(capture, run)
         with capture.changes.undone():
+            before = len(verdict.findings)
             for rule in rules:
                 _apply(rule, lab, verdict)
+            verdict.findings[before:] = _most_exact(verdict.findings[before:], rules)
             verdict.cards.append(card_of(lab))
     for code in verdict.checked | set(verdict.crashed):
         verdict.skipped.pop(code, None)
@@ -64,6 +66,13 @@ def _apply(rule: Rule, lab: Lab, verdict: Verdict) -> None:
     else:
         verdict.checked.add(rule.code)
         verdict.findings += found
+
+
+def _most_exact(findings: list[Finding], rules: Sequence[Rule]) -> list[Finding]:
+    """The findings of one capture without those that another one states more exactly."""
+    loud = {finding.code for finding in findings if finding.severity is not Severity.NOTE}
+    weaker = {rule.code for rule in rules if loud & set(rule.yields_to)}
+    return [finding for finding in findings if finding.code not in weaker]
 
 
 def _distinct(findings: list[Finding]) -> list[Finding]:

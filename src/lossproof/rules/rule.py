@@ -41,6 +41,8 @@ class Rule(ABC):
     backends: ClassVar[tuple[str, ...]] = ALL_BACKENDS
     """Where the guilty example is guilty. The innocent one is innocent everywhere."""
     note_only: ClassVar[bool] = False
+    yields_to: ClassVar[tuple[str, ...]] = ()
+    """Codes that name the same bug more exactly: where one of them is found in the same capture, this one is left out."""
 
     @abstractmethod
     def check(self, lab: Lab) -> Iterator[Finding]:
