@@ -183,7 +183,8 @@ class Watch:
 
     def _look_at_assignment(self, variable: Any, value: Any) -> None:
         # During a fit it is mostly the trainer that assigns: to bring the state of its steps back.
-        if not self._active or _assigned_by_user():
+        # On JAX it assigns outside of one, too: what comes before a prediction brings the state back.
+        if _assigned_by_user() or not (self._active or _assigned_by_trainer()):
             self._quietly(lambda: self._note_assignment(variable, value))
 
     def _note_assignment(self, variable: Any, value: Any) -> None:
@@ -433,13 +434,26 @@ _REPLACEMENT = _after.__code__.co_consts
 
 def _assigned_by_user() -> bool:
     """Whether it is the user's code that calls `assign`, `assign_add` or `assign_sub` of a variable now."""
+    return is_user_file(_assigner())
+
+
+def _assigned_by_trainer() -> bool:
+    """Whether it is a trainer of Keras that assigns now, to bring its own state back into the variables."""
+    return _assigner() in _TRAINERS
+
+
+def _assigner() -> str:
+    """The file whose code assigns a variable now."""
     frame: types.FrameType | None = sys._getframe(2)  # noqa: SLF001 - documented, there is no other way
     while frame is not None and frame.f_code not in _REPLACEMENT:
         frame = frame.f_back
     ways = (keras.Variable.assign_add.__code__, keras.Variable.assign_sub.__code__)
     while frame is not None and (frame.f_code in _REPLACEMENT or frame.f_code in ways):
         frame = frame.f_back
-    return frame is not None and is_user_file(frame.f_code.co_filename)
+    return frame.f_code.co_filename if frame is not None else ""
+
+
+_TRAINERS = {keras.Model.jax_state_sync.__code__.co_filename} if hasattr(keras.Model, "jax_state_sync") else set()
 
 
 # What a call says --------------------------------------------------------------------------------------------------
