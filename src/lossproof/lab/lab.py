@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from lossproof.lab.compiled import CompiledObjective
     from lossproof.lab.following import Following
     from lossproof.lab.masks import Ignored
+    from lossproof.lab.passing import Passing
     from lossproof.lab.reading import Misread
     from lossproof.lab.slopes import Comparison
     from lossproof.lab.symbolic import Replayed
@@ -353,6 +354,12 @@ class Lab:
         from lossproof.lab.masks import ignored_mask
 
         return ignored_mask(self)
+
+    def losses_passed_on(self) -> list[Passing]:
+        """See `passing.passing`."""
+        from lossproof.lab.passing import passing
+
+        return passing(self)
 
     # How the predictions are read -------------------------------------------------------------------------------
 
