@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from lossproof.lab.masks import Ignored
     from lossproof.lab.persistence import ChangedByFile, Unloadable
     from lossproof.lab.randomness import FrozenRandomness
+    from lossproof.lab.passing import Passing
     from lossproof.lab.reading import Misread
     from lossproof.lab.replicas import ReplicaScaling
     from lossproof.lab.reporting import Reported, Scale
@@ -428,6 +429,12 @@ class Lab:
         from lossproof.lab.masks import ignored_mask
 
         return ignored_mask(self)
+
+    def losses_passed_on(self) -> list[Passing]:
+        """See `passing.passing`."""
+        from lossproof.lab.passing import passing
+
+        return passing(self)
 
     # How the predictions are read -------------------------------------------------------------------------------
 

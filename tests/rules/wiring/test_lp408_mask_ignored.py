@@ -11,7 +11,7 @@ from keras import layers, ops
 
 import lossproof
 
-pytestmark = pytest.mark.filterwarnings("ignore:(?s:.*)does not support masking:UserWarning")
+pytestmark = pytest.mark.filterwarnings(r"ignore:[\s\S]*does not support masking:UserWarning")
 
 SIZE, STEPS, TAGS = 24, 10, 3
 rng = np.random.default_rng(11)
