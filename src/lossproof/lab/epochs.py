@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def averaged_metrics(lab: Lab) -> tuple[Averaged, ...]:
         for calls in heard.values():
             weighted = any(one.sample_weight is not None for one in calls)
             if len(calls) >= LEAST_BATCHES and not weighted:
-                measured = lab.attempt(lambda calls=calls: _measured(lab, calls, data))
+                measured = lab.attempt(functools.partial(_measured, lab, calls, data))
                 if measured is not None:
                     found.append(measured)
     if not found:
@@ -148,7 +149,9 @@ def _data(lab: Lab) -> tuple[str, dict[str, Any]]:
     if held_out and arrays:
         rows = np.arange(int(np.floor(count * (1.0 - held_out))), count)[: _most(size)]
         return "validation", {**{key: take_rows(data.get(key), rows) for key in keys}, "batch_size": size}
-    evaluations = [one for one in lab.run.captures if one.call == "evaluate" and one.model is capture.model and one.data]
+    evaluations = [
+        one for one in lab.run.captures if one.call == "evaluate" and one.model is capture.model and one.data
+    ]
     if evaluations:
         return "evaluation", evaluations[0].data
     if capture.call == "evaluate":

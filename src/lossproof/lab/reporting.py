@@ -19,6 +19,7 @@ from lossproof import keras_private
 from lossproof.capture.copies import copies, copy_of
 from lossproof.lab.backends import running_backend
 from lossproof.lab.lab import Lab
+from lossproof.lab.noise import differs
 from lossproof.lab.received import Batch
 from lossproof.lab.step import StepOutcome, jax_state, observed
 from lossproof.lab.subject import StatefulMetricSubject, take

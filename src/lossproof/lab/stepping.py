@@ -91,7 +91,9 @@ def one_step(lab: Lab, state: Sequence[np.ndarray] | None = None, weights: Seque
         before = copies(trained)
         fresh.apply([g for g, _ in pairs], [v for _, v in pairs])
         after = copies(trained)
-    moved = float(np.sqrt(sum(float(np.sum((a - b).astype("float64") ** 2)) for a, b in zip(after, before, strict=True))))
+    moved = float(
+        np.sqrt(sum(float(np.sum((a - b).astype("float64") ** 2)) for a, b in zip(after, before, strict=True)))
+    )
     total = float(np.sum(lab.number(objective(*[backend.tensor(value) for value in after]))))
     return Step(total, moved)
 

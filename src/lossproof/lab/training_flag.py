@@ -94,8 +94,8 @@ def inactive(lab: Lab) -> Inactive | None:
         y_pred = _Outer(model)(lab.batch.x, training=True)
         awake = {key for key, one in handed.items() if one.active}
         wrong = [one for one in asleep if id(one.layer) in awake]
-        moved = [(one, _moved(lab, handed[id(one.layer)])) for one in wrong]
-        moved = [(one, pair) for one, pair in moved if pair is not None and pair[0] > 0.0]
+        measured = [(one, _moved(lab, handed[id(one.layer)])) for one in wrong]
+        moved = [(one, pair) for one, pair in measured if pair is not None and pair[0] > 0.0]
         if not moved:
             return None
         after = _objective(lab, y_pred)

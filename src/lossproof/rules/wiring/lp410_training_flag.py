@@ -106,7 +106,10 @@ model.fit(x, y, verbose=0)
         names = ", ".join(found.layers[:3]) + (f" and {len(found.layers) - 3} more" if len(found.layers) > 3 else "")
         one = len(found.layers) == 1
         own_step = found.within == "train_step"
-        rows = ()
+        cause = f"{found.within} does not hand the training flag on"
+        if own_step:
+            cause = "train_step calls the model without training=True"
+        rows: tuple[Row, ...] = ()
         if found.before is not None and found.after is not None:
             rows = (Row("objective on this batch", found.before, found.after),)
         return Finding(
@@ -116,8 +119,7 @@ model.fit(x, y, verbose=0)
             title=f"{names} never {'runs' if one else 'run'} in training mode",
             where=found.where,
             explanation=(
-                f"{'train_step calls the model without training=True' if own_step else found.within + ' does not hand the training flag on'}"
-                f", so that {names} {'works' if one else 'work'} in inference mode in every training step: what "
+                f"{cause}, so that {names} {'works' if one else 'work'} in inference mode in every training step: what "
                 f"{'it does' if one else 'they do'} for training has no effect. Nothing raises."
             ),
             evidence={"layers": list(found.layers), "change of the output": found.change},
