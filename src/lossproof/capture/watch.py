@@ -262,8 +262,8 @@ class Watch:
         optimizer = getattr(model, "optimizer", None)
         known = {id(v) for v in keras_private.optimized_variables(optimizer)} if optimizer is not None else set()
         mine = model.trainable_variables if model.built else []
-        foreign = bool(known) and (not mine or any(id(v) not in known for v in mine))
-        return copies(optimizer.variables) if foreign else None
+        foreign = optimizer is not None and bool(known) and (not mine or any(id(v) not in known for v in mine))
+        return copies(optimizer.variables) if optimizer is not None and foreign else None
 
     def _note_retrained(self, capture: Capture) -> None:
         changed = self._changed_trainable(capture.model)

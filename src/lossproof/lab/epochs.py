@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def averaged_metrics(lab: Lab) -> tuple[Averaged, ...]:
         for calls in heard.values():
             weighted = any(one.sample_weight is not None for one in calls)
             if len(calls) >= LEAST_BATCHES and not weighted:
-                measured = lab.attempt(lambda calls=calls: _measured(lab, calls, data))
+                measured = lab.attempt(functools.partial(_measured, lab, calls, data))
                 if measured is not None:
                     found.append(measured)
     if not found:

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from lossproof.lab.stepping import Foreign, Step
     from lossproof.lab.symbolic import Replayed
     from lossproof.lab.traceability import Untraceable
+    from lossproof.lab.training_flag import Inactive
     from lossproof.lab.trouble import Trouble
     from lossproof.lab.unlossed import Completed, Untrained
     from lossproof.lab.weights_lost import Lost
@@ -605,6 +606,19 @@ class Lab:
         from lossproof.lab.following import place_of_reading
 
         return place_of_reading(slot)
+
+    def has_modes(self) -> bool:
+        """Whether a layer of the model works differently in training."""
+        from lossproof.lab.training_flag import sensitive
+
+        return bool(sensitive(self.model.model))
+
+    def inactive_layers(self) -> Inactive | None:
+        """See `training_flag.inactive`."""
+        from lossproof.lab.training_flag import inactive
+
+        found: Inactive | None = self.attempt(lambda: inactive(self))
+        return found
 
     # State -----------------------------------------------------------------------------------------------------
 

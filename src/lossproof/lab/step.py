@@ -111,6 +111,7 @@ def _all_variables(model: Any) -> list[Any]:
 
 
 def jax_state(model: Any) -> tuple[list[Any], ...]:
+    """The state that a step of JAX takes: trainable, other, the optimizer's and the metrics' variables."""
     groups = (
         model.trainable_variables,
         model.non_trainable_variables,

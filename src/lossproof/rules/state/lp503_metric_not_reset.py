@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -121,7 +121,7 @@ model.fit(x, y, epochs=2, verbose=0)
             raise NotApplicable("Keras's own steps and metrics")
         for metric, before, after in lab.metrics_after_reset():
             if differs(before, after, "float32", 1024):
-                yield self._kept(lab, metric.name, type(metric).__name__, before, after)
+                yield self._kept(lab, metric, before, after)
 
     # A tracker that goes on where the last epoch ended ------------------------------------------------------------
 
@@ -249,14 +249,15 @@ model.fit(x, y, epochs=2, verbose=0)
 
     # A metric whose reset_state keeps something -------------------------------------------------------------------
 
-    def _kept(self, lab: Lab, name: str, kind: str, before: float, after: float) -> Finding:
+    def _kept(self, lab: Lab, metric: Any, before: float, after: float) -> Finding:
+        name, kind = metric.name, type(metric).__name__
         subject = next((one for one in lab.metrics if one.name == name), None)
         return Finding(
             code=self.code,
             name=self.name,
             severity=Severity.ERROR,
             title=f"{name} remembers what it saw before reset_state",
-            where=lab.place(subject.changed(function=subject.metric.reset_state)) if subject is not None else None,
+            where=lab.place(subject.changed(function=metric.reset_state)) if subject is not None else None,
             explanation=(
                 f"Keras calls reset_state of {kind} at the begin of each epoch and evaluation. Part of its state stays: "
                 "the same targets and predictions give another result after others were seen. Nothing raises."

@@ -206,7 +206,7 @@ model.fit(x, [price, age], verbose=0)
             {"layers": names, "explains_error": True},
         )
 
-    def _finding(
+    def _finding(  # noqa: PLR0913, PLR0917 - the parts of a finding, said by three experiments
         self,
         lab: Lab,
         severity: Severity,
