@@ -92,7 +92,7 @@ def benchmark() -> str:
         "# The benchmark",
         "",
         (
-            "Real bugs, most of them from public threads, rebuilt as a script that shows the bug (`train.py`) and the same script "
+            "Real bugs, most of them from public threads, rebuilt as a script with the bug (`train.py`) and the same one "
             "without it (`fixed.py`). The cause of each was established by intervention: one thing changed, before and after. "
             "`make cases` runs `lossproof check` on all of them, on each backend on which the bug exists, and counts what it "
             "finds, misses and reports without reason."
@@ -107,8 +107,8 @@ def benchmark() -> str:
             f"## {case['title']}",
             "",
             (
-                f"[{folder.parent.name}](../tests/cases/{folder.parent.name}/train.py), on {', '.join(case['backends'])}. Source: "
-                f"{'<' + source + '>' if source.startswith('http') else source}"
+                f"[{folder.parent.name}](../tests/cases/{folder.parent.name}/train.py), on {', '.join(case['backends'])}. "
+                f"Source: {'<' + source + '>' if source.startswith('http') else source}"
             ),
             "",
             f"- **Seen**: {case['symptom']}",

@@ -52,9 +52,9 @@ if TYPE_CHECKING:
     from lossproof.lab.epochs import Averaged
     from lossproof.lab.following import Following
     from lossproof.lab.masks import Ignored
+    from lossproof.lab.passing import Passing
     from lossproof.lab.persistence import ChangedByFile, Unloadable
     from lossproof.lab.randomness import FrozenRandomness
-    from lossproof.lab.passing import Passing
     from lossproof.lab.reading import Misread
     from lossproof.lab.replicas import ReplicaScaling
     from lossproof.lab.reporting import Reported, Scale

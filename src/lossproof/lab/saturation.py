@@ -87,6 +87,8 @@ def _in_the_loss(
     if not perfect < value or not differs(perfect, value, terms=here.size):
         return None
     improvable = dark & _improvable(lab, subject, here, right, dark)
+    if improvable.any() and _flat(lab, subject, improvable):
+        return None  # the output makes nothing of a gradient there, whatever the loss
     mended = _value(lab, subject, np.where(improvable, right, here))
     count, wrong = int(improvable.sum()), int((improvable | (gradient != 0.0)).sum())
     if not np.isfinite(mended) or count < FEWEST or count < MANY * wrong or value - mended <= MOST * (value - perfect):
@@ -95,6 +97,29 @@ def _in_the_loss(
         return None
     low, high = float(here[improvable].min()), float(here[improvable].max())
     return Saturated("loss", count, wrong, value, mended, perfect, low, high)
+
+
+def _flat(lab: Lab, subject: Subject, dead: np.ndarray) -> bool:
+    """Whether the predictions without a gradient are where the model's output is flat itself, as a relu that is off."""
+    if lab.capture.model is None or lab.overrides_train_step:
+        return False
+    outputs = [id(leaf) for leaf in keras.tree.flatten(lab.forward.y_pred)]
+    leaf = float_leaves(lab, subject)[0]
+    if id(leaf) not in outputs:
+        return False
+    mark = lab.backend.tensor(dead.astype("float32"))
+
+    def total(*weights: Tensor) -> Tensor:
+        with lab.model.scope(list(weights)):
+            output = keras.tree.flatten(lab.model.forward(lab.batch.x).y_pred)[outputs.index(id(leaf))]
+        return keras.ops.sum(keras.ops.cast(output, "float32") * mark)
+
+    def experiment() -> bool:
+        with quiet(lab):
+            _, gradients = lab.backend.gradient(total, lab.model.start)
+        return all(gradient is None or not lab.number(gradient).any() for gradient in gradients)
+
+    return bool(lab.attempt(experiment))
 
 
 def _improvable(lab: Lab, subject: Subject, here: np.ndarray, right: np.ndarray, dark: np.ndarray) -> np.ndarray:

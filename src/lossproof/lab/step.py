@@ -79,7 +79,7 @@ def observed(model: Functional, outcome: StepOutcome) -> Iterator[None]:
 @contextmanager
 def rehearsed(model: Functional) -> Iterator[None]:
     """Inside, a step of the model's can be run or traced: it updates nothing that is not put back."""
-    with restored(model), _updates_withheld(StepOutcome()):
+    with restored(model), _updates_withheld(StepOutcome(), model.model):
         yield
 
 
