@@ -175,7 +175,7 @@ model.fit(x, y, epochs=2, verbose=0)
         ran = lab.reported(kind)
         if ran is None:
             return
-        forgotten: list[tuple[str, float, Holder]] = []
+        forgotten: list[tuple[str, float, Holder, bool]] = []
         for name in ran.unchanged:
             value = ran.reported[name]
             if ran.returned.get(name, value) != value:
@@ -187,9 +187,13 @@ model.fit(x, y, epochs=2, verbose=0)
             trained = lab.reported("train") if kind == "test" else None
             holder = next((one for one in trained.updated if one.name == name), None) if trained else None
             if holder is not None and holder.own and holder.listed and differs(holder.result, value):
-                forgotten.append((name, value, holder))
+                # What is minimised is missed in an evaluation; the norm of a gradient, say, is not.
+                losses = trained.differentiated if trained else ()
+                minimised = any(not differs(holder.result, one, "float32", 64) for one in losses)
+                forgotten.append((name, value, holder, minimised))
         if forgotten:
-            yield self._forgotten(lab, *forgotten[0])
+            name, value, holder, minimised = max(forgotten, key=lambda one: one[3])
+            yield self._forgotten(lab, name, value, holder, Severity.WARNING if minimised else Severity.NOTE)
 
     def _hides(self, lab: Lab, kind: Literal["train", "test"], name: str, value: float, hidden: Holder) -> Finding:
         call = "fit reports" if kind == "train" else "evaluate and the validation report"
@@ -224,12 +228,12 @@ model.fit(x, y, epochs=2, verbose=0)
             ),
         )
 
-    def _forgotten(self, lab: Lab, name: str, value: float, holder: Holder) -> Finding:
+    def _forgotten(self, lab: Lab, name: str, value: float, holder: Holder, severity: Severity) -> Finding:
         where = lab.place_of_method("train_step") if lab.overrides("train_step") else lab.capture.where
         return Finding(
             code=self.code,
             name=self.name,
-            severity=Severity.WARNING,
+            severity=severity,
             title=f"{name} is {value:.4g} in every evaluation: only train_step updates it",
             where=where,
             explanation=(
