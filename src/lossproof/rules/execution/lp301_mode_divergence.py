@@ -43,6 +43,7 @@ shapes with `ops.shape`. `run_eagerly=True` hides it, at the price of speed.
         "keras/src/backend/tensorflow/trainer.py, _make_function: the step is a tf.function",
     )
     backends = ("tensorflow",)
+    yields_to = ("LP201", "LP203", "LP204", "LP302", "LP303")
     guilty = """
 import keras
 import numpy as np

@@ -39,6 +39,7 @@ such code, but what NumPy returns is a constant for autodiff (LP202).
         "https://github.com/keras-team/keras/issues/16998",
     )
     backends = ("tensorflow", "jax")
+    yields_to = ("LP411",)
     guilty = """
 import keras
 import numpy as np

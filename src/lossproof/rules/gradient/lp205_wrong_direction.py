@@ -44,6 +44,7 @@ output's activation.
         "https://github.com/keras-team/keras/issues/6183",
         "https://github.com/tensorflow/tensorflow/issues/85174",
     )
+    yields_to = ("LP406",)
     guilty = """
 import keras
 import numpy as np

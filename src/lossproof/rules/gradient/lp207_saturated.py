@@ -39,6 +39,7 @@ logits; for a dead output, take another activation or another start.
         "keras/src/backend/torch/nn.py and jax/nn.py, binary_crossentropy: probabilities are clipped at epsilon",
         "https://github.com/keras-team/keras/issues/14140",
     )
+    yields_to = ("LP202", "LP406")
     guilty = """
 import keras
 import numpy as np
@@ -46,17 +47,16 @@ from keras import layers, ops
 
 rng = np.random.default_rng(0)
 x = rng.normal(size=(64, 4)).astype("float32")
-y = (x[:, :1] > 0).astype("float32")
+share = rng.uniform(0.2, 0.8, size=(64, 1)).astype("float32")
 
 
-def crossentropy(y_true, y_pred):
-    p = ops.clip(y_pred, 1e-3, 1.0 - 1e-3)
-    return -ops.mean(y_true * ops.log(p) + (1.0 - y_true) * ops.log(1.0 - p), axis=-1)  # expect: LP207
+def squared_error(y_true, y_pred):
+    return ops.mean(ops.square(y_true - ops.clip(y_pred, 0.0, 1.0)), axis=-1)  # expect: LP207
 
 
-model = keras.Sequential([keras.Input((4,)), layers.Dense(1, kernel_initializer=keras.initializers.Constant(-0.5))])
-model.compile(optimizer="sgd", loss=crossentropy)
-model.fit(x, y, verbose=0)
+model = keras.Sequential([keras.Input((4,)), layers.Dense(1, bias_initializer=keras.initializers.Constant(-2.0))])
+model.compile(optimizer="sgd", loss=squared_error)
+model.fit(x, share, verbose=0)
 """
     innocent = """
 import keras
@@ -65,18 +65,17 @@ from keras import layers, ops
 
 rng = np.random.default_rng(0)
 x = rng.normal(size=(64, 4)).astype("float32")
-y = (x[:, :1] > 0).astype("float32")
+share = rng.uniform(0.2, 0.8, size=(64, 1)).astype("float32")
 
 
-def crossentropy(y_true, y_pred):
-    p = ops.clip(y_pred, 1e-3, 1.0 - 1e-3)
-    return -ops.mean(y_true * ops.log(p) + (1.0 - y_true) * ops.log(1.0 - p), axis=-1)
+def squared_error(y_true, y_pred):
+    return ops.mean(ops.square(y_true - ops.clip(y_pred, 0.0, 1.0)), axis=-1)
 
 
-head = layers.Dense(1, activation="sigmoid", kernel_initializer=keras.initializers.Constant(-0.5))
+head = layers.Dense(1, activation="sigmoid", bias_initializer=keras.initializers.Constant(-2.0))
 model = keras.Sequential([keras.Input((4,)), head])
-model.compile(optimizer="sgd", loss=crossentropy)
-model.fit(x, y, verbose=0)
+model.compile(optimizer="sgd", loss=squared_error)
+model.fit(x, share, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:

@@ -35,6 +35,7 @@ script goes on with the loaded objective, and a note where it only saves it.
         "keras/src/losses/losses.py, get_config of Huber, CosineSimilarity and SparseCategoricalCrossentropy",
         "https://keras.io/guides/serialization_and_saving/",
     )
+    yields_to = ("LP601",)
     guilty = """
 import os
 import tempfile

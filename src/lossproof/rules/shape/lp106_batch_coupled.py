@@ -42,7 +42,7 @@ that normalise from the training data, as constants.
         "keras/src/losses/loss.py, reduce_values: a scalar is taken as it is",
         "https://github.com/jocicmarko/ultrasound-nerve-segmentation/issues/64",
     )
-    yields_to = ("LP101", "LP204")
+    yields_to = ("LP101", "LP104", "LP204")
     guilty = """
 import keras
 import numpy as np

@@ -38,6 +38,7 @@ for it they do.
         "keras/src/trainers/compile_utils.py, CompileLoss.build and CompileLoss.call",
         "https://github.com/tensorflow/tensorflow/issues/35267",
     )
+    yields_to = ("LP401", "LP403", "LP412")
     guilty = """
 import keras
 import numpy as np
