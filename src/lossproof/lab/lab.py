@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from lossproof.lab.slopes import Comparison
     from lossproof.lab.symbolic import Replayed
     from lossproof.lab.trouble import Trouble
+    from lossproof.lab.wrong_axis import WrongAxis
 
 
 class Lab:
@@ -385,6 +386,20 @@ class Lab:
         from lossproof.lab.coupling import coupling
 
         found: Coupling | None = self.once("coupling", id(subject), experiment=lambda: coupling(self, subject))
+        return found
+
+    def losses_with_values(self) -> tuple[LossSubject, ...]:
+        """See `wrong_axis.losses_with_values`."""
+        from lossproof.lab.wrong_axis import losses_with_values
+
+        found: tuple[LossSubject, ...] = self.once("losses with values", experiment=lambda: losses_with_values(self))
+        return found
+
+    def wrong_axis(self, subject: LossSubject) -> WrongAxis | None:
+        """See `wrong_axis.wrong_axis`."""
+        from lossproof.lab.wrong_axis import wrong_axis
+
+        found: WrongAxis | None = self.once("axis", id(subject), experiment=lambda: wrong_axis(self, subject))
         return found
 
     def perfect(self, alignment: Alignment) -> tuple[float, float] | None:
