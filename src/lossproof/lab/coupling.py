@@ -280,7 +280,7 @@ def _perfect_in_every_batch(lab: Lab, deal: Deal, best: float) -> float | None:
 
     That a part of the loss is a distance between distributions, or a property of the batch, shows there.
     """
-    for predictions in _perfect(lab, deal.subject):
+    for predictions in perfect_predictions(lab, deal.subject):
         perfect = deal.subject.changed(y_pred=tensor_like(lab, predictions, deal.subject.y_pred))
         values = lab.attempt(lambda: Deal(perfect, deal.groups).values(lab))  # noqa: B023 - called here
         if values is None or not np.isfinite(values).all():
@@ -294,7 +294,7 @@ def _perfect_in_every_batch(lab: Lab, deal: Deal, best: float) -> float | None:
     return None
 
 
-def _perfect(lab: Lab, subject: Subject) -> Iterator[np.ndarray]:
+def perfect_predictions(lab: Lab, subject: Subject) -> Iterator[np.ndarray]:
     """Predictions that could be perfect: the targets, or for labels also probabilities and logits."""
     y_pred = subject.y_pred
     if shape_of(y_pred) is None or shape_of(subject.y_true) is None:
@@ -316,10 +316,11 @@ def _perfect(lab: Lab, subject: Subject) -> Iterator[np.ndarray]:
 
 def _pairs_rows(lab: Lab, deal: Deal) -> bool:
     """Whether it matters which target stands beside which prediction."""
-    batch = deal.batch(0, 1)
-    index = np.roll(np.arange(batch.batch_size), batch.batch_size // 2)
-    before, after = lab.value(batch), lab.value(batch.changed(y_true=batch.rows(index).y_true))
-    return _apart(before, after, abs(before))
+    subject, size = deal.subject, deal.subject.batch_size
+    terms = sum(leaf.size for leaf in map(lab.number, float_leaves(lab, subject)))
+    before = lab.value(subject)
+    dealt = (subject.rows(np.roll(np.arange(size), shift)).y_true for shift in (1, size // 3 + 1, size // 2))
+    return any(differs(before, lab.value(subject.changed(y_true=y_true)), terms=terms) for y_true in dealt)
 
 
 def _apart(a: float, b: float, scale: float) -> bool:

@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from lossproof.lab.trouble import Trouble
     from lossproof.lab.unlossed import Completed, Untrained
     from lossproof.lab.weights_lost import Lost
+    from lossproof.lab.wrong_axis import WrongAxis
 
 
 class Lab:
@@ -507,6 +508,20 @@ class Lab:
         from lossproof.lab.coupling import coupling
 
         found: Coupling | None = self.once("coupling", id(subject), experiment=lambda: coupling(self, subject))
+        return found
+
+    def losses_with_values(self) -> tuple[LossSubject, ...]:
+        """See `wrong_axis.losses_with_values`."""
+        from lossproof.lab.wrong_axis import losses_with_values
+
+        found: tuple[LossSubject, ...] = self.once("losses with values", experiment=lambda: losses_with_values(self))
+        return found
+
+    def wrong_axis(self, subject: LossSubject) -> WrongAxis | None:
+        """See `wrong_axis.wrong_axis`."""
+        from lossproof.lab.wrong_axis import wrong_axis
+
+        found: WrongAxis | None = self.once("axis", id(subject), experiment=lambda: wrong_axis(self, subject))
         return found
 
     def perfect(self, alignment: Alignment) -> tuple[float, float] | None:

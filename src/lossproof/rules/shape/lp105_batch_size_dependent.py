@@ -81,7 +81,10 @@ model.fit(x, y, batch_size=40, verbose=0)
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         found = [
-            finding for subject in lab.losses if self._is_reduced(lab, subject) for finding in self._check(lab, subject)
+            finding
+            for subject in lab.losses
+            if self._is_reduced(lab, subject) and lab.wrong_axis(subject) is None  # of that LP104 tells
+            for finding in self._check(lab, subject)
         ]
         for subject in (lab.objective, lab.step):
             if subject is not None and not found:  # otherwise it is the same sum once more

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lossproof.findings.finding import Counterfactual, Finding, Fix, Row, Severity
 from lossproof.rules.rule import NotApplicable, Rule
@@ -84,13 +84,16 @@ model.fit(scans, masks, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        subjects = [*lab.losses, *(one for one in (lab.objective,) if one is not None)]
+        subjects: list[Any] = [*lab.losses, *(one for one in (lab.objective,) if one is not None)]
         if not any(subject.batch_size >= 4 for subject in subjects):
             raise NotApplicable("no loss with a batch of at least four samples was heard")
         found = False
         for subject in subjects:
             if subject.kind == "compute_loss" and found:
                 return  # the same coupling once more
+            if subject.kind == "loss" and lab.wrong_axis(subject) is not None:
+                found = True  # LP104 says why
+                continue
             coupling = lab.coupling(subject)
             if coupling is not None:
                 found = True
