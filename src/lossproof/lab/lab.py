@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from lossproof.lab.direction import Direction
     from lossproof.lab.epochs import Averaged
     from lossproof.lab.following import Following
+    from lossproof.lab.labels import FirstOnly, Recoded
     from lossproof.lab.masks import Ignored
     from lossproof.lab.passing import Passing
     from lossproof.lab.persistence import ChangedByFile, Unloadable
@@ -437,6 +438,20 @@ class Lab:
         from lossproof.lab.passing import passing
 
         return passing(self)
+
+    # The encoding of the targets --------------------------------------------------------------------------------
+
+    def recoded(self) -> Recoded | None:
+        """See `labels.recoded`."""
+        from lossproof.lab.labels import recoded
+
+        return recoded(self)
+
+    def first_label_only(self) -> FirstOnly | None:
+        """See `labels.first_label_only`."""
+        from lossproof.lab.labels import first_label_only
+
+        return first_label_only(self)
 
     # How the predictions are read -------------------------------------------------------------------------------
 

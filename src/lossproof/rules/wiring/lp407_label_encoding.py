@@ -1,0 +1,132 @@
+"""LP407: the labels are in another encoding than the loss assumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from lossproof.findings.finding import Counterfactual, Finding, Fix, Row, Severity
+from lossproof.rules.rule import NotApplicable, Rule
+
+if TYPE_CHECKING:
+    from lossproof.lab.lab import Lab
+    from lossproof.lab.labels import FirstOnly, Recoded
+
+
+class LabelEncoding(Rule):
+    """Class numbers for one-hot rows, class numbers counted from 1, class weights on several labels."""
+
+    code = "LP407"
+    name = "label-encoding"
+    severity = "error"
+    summary = "gets labels in another encoding than it assumes"
+    explanation = """
+A sparse cross-entropy wants class numbers counted from 0, a categorical one wants one-hot rows. The wrong form is refused,
+with an error about shapes that does not speak of labels. Class numbers counted from 1 are worse: TensorFlow on a CPU and
+PyTorch refuse the last class, JAX gives its samples the loss 0, so that it is never learned, and every other class is
+trained under its neighbour's number. `class_weight` looks up one class for each sample, the argmax of its row: of samples
+with several labels it sees the first, of samples with none the class 0.
+
+**Proof.** The targets are written in the other encoding: the objective then has a value, every sample has a gradient, or
+the weights of all labels act. The share of samples that this concerns is counted.
+
+**What to do.** `keras.utils.to_categorical(y)`, `y.argmax(axis=-1)` or `y - 1`, as the finding says; for several labels
+put the weights into the loss, one for each label.
+"""
+    source = (
+        "keras/src/trainers/data_adapters/data_adapter_utils.py, class_weight_to_sample_weights",
+        "keras/src/backend/jax/nn.py, sparse_categorical_crossentropy",
+    )
+    guilty = """
+import keras
+import numpy as np
+from keras import layers
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(64, 6)).astype("float32")
+y = rng.integers(0, 3, size=64)
+
+model = keras.Sequential([keras.Input((6,)), layers.Dense(3, activation="softmax")])
+model.compile(optimizer="sgd", loss="categorical_crossentropy")
+model.fit(x, y, verbose=0)  # expect: LP407
+"""
+    innocent = """
+import keras
+import numpy as np
+from keras import layers
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(64, 6)).astype("float32")
+y = rng.integers(0, 3, size=64)
+
+model = keras.Sequential([keras.Input((6,)), layers.Dense(3, activation="softmax")])
+model.compile(optimizer="sgd", loss="categorical_crossentropy")
+model.fit(x, keras.utils.to_categorical(y, 3), verbose=0)
+"""
+
+    def check(self, lab: Lab) -> Iterator[Finding]:
+        compiled = lab.compiled
+        if len(compiled.outputs.items) != 1:
+            raise NotApplicable("the model has several outputs")
+        one = lab.attempt(lab.recoded)
+        if one is not None:
+            yield self._encoding(lab, one)
+        elif lab.capture.error is None:
+            first = lab.attempt(lab.first_label_only)
+            if first is not None:
+                yield self._weights(lab, first)
+
+    def _encoding(self, lab: Lab, one: Recoded) -> Finding:
+        failed = isinstance(one.before, str)
+        what = (
+            f"Keras fails with {one.before}."
+            if failed
+            else f"Label {one.classes} names none of the {one.classes} outputs: its {one.unseen} of {one.count} samples "
+            "on this batch get no gradient, and every other class is trained as the one after it. Nothing raises."
+        )
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            title=f"the labels are {one.given}, and the loss assumes {one.assumed}",
+            where=lab.capture.where,
+            measured=f"1 batch of {one.count}",
+            explanation=f"The targets are {one.given}; the loss assumes {one.assumed}. {what}",
+            evidence={
+                "given": one.given,
+                "assumed": one.assumed,
+                "classes": one.classes,
+                "samples without gradient": one.unseen,
+                **({"explains_error": True} if failed else {}),
+            },
+            counterfactual=Counterfactual(
+                change=f"the same targets as {one.assumed}",
+                before=one.before,
+                after=one.after,
+                columns=("as written", "recoded"),
+                rows=() if failed else (Row("samples without a gradient", one.unseen, 0),),
+            ),
+            fix=Fix(f"Give the labels as {one.assumed}.", where=lab.capture.where, code=one.code),
+        )
+
+    def _weights(self, lab: Lab, one: FirstOnly) -> Finding:
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            title="class_weight sees one label of each sample",
+            where=lab.capture.where,
+            measured=f"1 batch of {one.count}",
+            explanation=(
+                f"The targets have several labels, or none, in a row. Keras makes one weight per sample: that of the "
+                f"first label, or of class 0 where there is none. {one.rows} of {one.count} samples get a weight that is "
+                "not that of their labels. Nothing raises."
+            ),
+            evidence={"samples": one.count, "with another weight": one.rows},
+            counterfactual=Counterfactual(
+                change="weight each sample by the mean weight of its labels, by 1 without any",
+                before=one.before,
+                after=one.after,
+            ),
+            fix=Fix("Leave class_weight out, and weight each label in the loss."),
+        )
