@@ -85,6 +85,8 @@ def test_it_is_an_error_where_batches_of_several_sizes_are_met(size: int, severi
 
 def test_a_sum_along_the_batch_axis_only() -> None:
     """One value for each output: Keras takes their mean, and the batch is summed all the same."""
+
+
 def test_a_sum_along_the_batch_axis_is_told_by_lp104() -> None:
     """One value for each output: that is the mistake, and that it grows with the batch follows from it."""
     model = compiled(linear(3), lambda y_true, y_pred: ops.sum(ops.square(y_true - y_pred), axis=0))
