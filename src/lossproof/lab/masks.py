@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import keras
@@ -61,7 +62,7 @@ def ignored_mask(lab: Lab) -> Ignored | None:
     if mask.all() or not mask.any() or any(not np.array_equal(mask, one) for one, _ in passage.masks):
         return None
     for subject in lab.minimised():
-        found: Ignored | None = lab.attempt(lambda subject=subject: _counted(lab, subject, mask, maker, passage))
+        found: Ignored | None = lab.attempt(partial(_counted, lab, subject, mask, maker, passage))
         if found is not None:
             return found
     return None
@@ -147,10 +148,14 @@ def _counted(lab: Lab, subject: Subject, mask: np.ndarray, maker: str, passage: 
     if not np.isfinite([before, moved]).all() or not differs(before, moved, terms=terms):
         return None
     for without in (_with_mask(lab, subject, mask, given, other), _gathered(lab, subject, mask, given, other)):
-        if without is not None and not differs(*without, terms=terms) and differs(before, without[0], terms=terms):
+        if (
+            without is not None
+            and not differs(without[0], without[1], terms=terms)
+            and differs(before, without[0], terms=terms)
+        ):
             loser = passage.losers[0] if passage.losers and not kept else None
             hidden = int((~mask).sum())
-            return Ignored(subject, maker, loser, kept, hidden, mask.size, before, moved, *without)
+            return Ignored(subject, maker, loser, kept, hidden, mask.size, before, moved, without[0], without[1])
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import keras
@@ -39,7 +40,7 @@ def passing(lab: Lab) -> list[Passing]:
     """The compiled losses that go wrong so."""
     found = []
     for subject in lab.losses:
-        one = lab.attempt(lambda subject=subject: _passing(lab, subject))
+        one = lab.attempt(partial(_passing, lab, subject))
         if one is not None:
             found.append(one)
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import keras
@@ -69,7 +70,7 @@ def misread(lab: Lab) -> Iterator[Misread]:
     for subject in (*lab.losses, *((lab.objective,) if lab.objective is not None else ())):
         if found and subject is lab.objective:  # it has called the losses
             return
-        probe = lab.attempt(lambda subject=subject: _probe(lab, subject))
+        probe = lab.attempt(partial(_probe, lab, subject))
         if probe is None:
             continue
         outside = (probe.given < -OUTSIDE) | (probe.given > 1.0 + OUTSIDE)
@@ -183,7 +184,8 @@ class _Probe:
 
     def _logits(self, probabilities: np.ndarray) -> np.ndarray:
         p = np.clip(probabilities, SURE, 1.0 - SURE)
-        return np.log(p) if self.softmax else np.log(p) - np.log1p(-p)
+        logits: np.ndarray = np.log(p) if self.softmax else np.log(p) - np.log1p(-p)
+        return logits
 
     # Logits taken for probabilities -------------------------------------------------------------------------------
 
@@ -228,11 +230,13 @@ def _steady(rates: np.ndarray) -> bool:
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    return np.exp(-np.logaddexp(0.0, -logits))
+    shares: np.ndarray = np.exp(-np.logaddexp(0.0, -logits))
+    return shares
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
-    return np.exp(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))
+    shares: np.ndarray = np.exp(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))
+    return shares
 
 
 def _looked_through(lab: Lab) -> bool:
