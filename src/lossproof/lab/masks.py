@@ -155,7 +155,7 @@ def _counted(lab: Lab, subject: Subject, mask: np.ndarray, maker: str, passage: 
         ):
             loser = passage.losers[0] if passage.losers and not kept else None
             hidden = int((~mask).sum())
-            return Ignored(subject, maker, loser, kept, hidden, mask.size, before, moved, *without)
+            return Ignored(subject, maker, loser, kept, hidden, mask.size, before, moved, without[0], without[1])
     return None
 
 

@@ -237,6 +237,13 @@ def _sigmoid(logits: np.ndarray) -> np.ndarray:
 def _softmax(logits: np.ndarray) -> np.ndarray:
     probabilities: np.ndarray = np.exp(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))
     return probabilities
+    shares: np.ndarray = np.exp(-np.logaddexp(0.0, -logits))
+    return shares
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    shares: np.ndarray = np.exp(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))
+    return shares
 
 
 def _looked_through(lab: Lab) -> bool:
