@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from lossproof.lab.coupling import Coupling
     from lossproof.lab.following import Following
     from lossproof.lab.slopes import Comparison
+    from lossproof.lab.spreading import Spreading
     from lossproof.lab.symbolic import Replayed
     from lossproof.lab.trouble import Trouble
     from lossproof.lab.wrong_axis import WrongAxis
@@ -386,6 +387,13 @@ class Lab:
         from lossproof.lab.coupling import coupling
 
         found: Coupling | None = self.once("coupling", id(subject), experiment=lambda: coupling(self, subject))
+        return found
+
+    def spreading(self, subject: Subject) -> Spreading | None:
+        """See `spreading.spreading`."""
+        from lossproof.lab.spreading import spreading
+
+        found: Spreading | None = self.once("spreading", id(subject), experiment=lambda: spreading(self, subject))
         return found
 
     def losses_with_values(self) -> tuple[LossSubject, ...]:
