@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from lossproof.lab.slopes import Comparison
     from lossproof.lab.staging import Divergence
     from lossproof.lab.stepping import Foreign, Step
+    from lossproof.lab.spreading import Spreading
     from lossproof.lab.symbolic import Replayed
     from lossproof.lab.traceability import Untraceable
     from lossproof.lab.training_flag import Inactive
@@ -523,6 +524,13 @@ class Lab:
         from lossproof.lab.coupling import coupling
 
         found: Coupling | None = self.once("coupling", id(subject), experiment=lambda: coupling(self, subject))
+        return found
+
+    def spreading(self, subject: Subject) -> Spreading | None:
+        """See `spreading.spreading`."""
+        from lossproof.lab.spreading import spreading
+
+        found: Spreading | None = self.once("spreading", id(subject), experiment=lambda: spreading(self, subject))
         return found
 
     def losses_with_values(self) -> tuple[LossSubject, ...]:
