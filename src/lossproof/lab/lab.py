@@ -62,9 +62,9 @@ if TYPE_CHECKING:
     from lossproof.lab.retracing import Retracing
     from lossproof.lab.saturation import Saturated
     from lossproof.lab.slopes import Comparison
+    from lossproof.lab.spreading import Spreading
     from lossproof.lab.staging import Divergence
     from lossproof.lab.stepping import Foreign, Step
-    from lossproof.lab.spreading import Spreading
     from lossproof.lab.symbolic import Replayed
     from lossproof.lab.traceability import Untraceable
     from lossproof.lab.training_flag import Inactive
