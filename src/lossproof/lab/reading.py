@@ -230,13 +230,6 @@ def _steady(rates: np.ndarray) -> bool:
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    probabilities: np.ndarray = np.exp(-np.logaddexp(0.0, -logits))
-    return probabilities
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    probabilities: np.ndarray = np.exp(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))
-    return probabilities
     shares: np.ndarray = np.exp(-np.logaddexp(0.0, -logits))
     return shares
 
