@@ -16,6 +16,7 @@ HEALTHY = """
 import sys
 import keras, numpy as np
 print("said by the script", sys.argv[1:])
+keras.utils.set_random_seed(0)
 model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
 model.compile("sgd", "mse")
 model.fit(np.eye(2), np.ones((2, 1)), verbose=0)
