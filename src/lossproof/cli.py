@@ -15,7 +15,7 @@ from lossproof.report.report import Report
 from lossproof.report.typeset import console_for
 from lossproof.rules.registry import rules
 
-FORMATS = ("rich", "json", "sarif", "github")
+FORMATS = ("rich", "json", "sarif", "github", "html")
 CLEAN, FOUND, MISUSED = 0, 1, 2
 
 
@@ -141,6 +141,10 @@ def _machine(report: Report, form: str) -> str:
         from lossproof.report.sarif import to_sarif
 
         return to_sarif(report)
+    if form == "html":
+        from lossproof.report.html import to_html
+
+        return to_html(report)
     from lossproof.report.github import to_github
 
     return to_github(report)
