@@ -227,6 +227,7 @@ def test_a_log_of_all_epochs(watch: Watch, tmp_path: Path) -> None:
 
 @pytest.mark.backend("tensorflow")
 def test_tensorboard(watch: Watch, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
     fitted(compiled(), keras.callbacks.TensorBoard(tmp_path, histogram_freq=1), validation_data=(X, Y))
     assert list(tmp_path.rglob("events*"))
 

@@ -24,8 +24,8 @@ def marks_of(x: Any) -> np.ndarray | None:
     if sum(getattr(leaf, "nbytes", LARGEST) for leaf in leaves if not hasattr(leaf, "iloc")) > LARGEST:
         return None
     arrays = [np.asarray(leaf if not hasattr(leaf, "device") else keras.ops.convert_to_numpy(leaf)) for leaf in leaves]
-    if len({len(array) for array in arrays}) != 1 or any(array.dtype == object for array in arrays):
-        return None
+    if any(array.dtype == object or not array.ndim for array in arrays) or len({len(array) for array in arrays}) != 1:
+        return None  # a sparse matrix, for one, is an object to NumPy
     flat = [np.ascontiguousarray(array.reshape(len(array), -1)) for array in arrays]
     return np.array([hash(tuple(row.tobytes() for row in rows)) for rows in zip(*flat, strict=True)], dtype="int64")
 
