@@ -15,7 +15,7 @@ from lossproof.lab.localize.events import Event
 from lossproof.lab.localize.shapes import shape_of, tensors
 from lossproof.lab.noise import differs
 from lossproof.lab.predictions import look_here
-from lossproof.lab.subject import LossSubject, Subject
+from lossproof.lab.subject import LossSubject, Subject, take
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,10 @@ def spreading(lab: Lab, subject: Subject) -> Spreading | None:
     terms = int(np.prod(lab.number(getattr(bare, several)).shape))
     if differs(before, same, terms=terms) or differs(before, reverse, terms=terms):
         return None
+    rolled = bare.changed(y_true=take(bare.y_true, np.roll(np.arange(bare.batch_size), 1)))
+    others = lab.attempt(partial(lab.value, rolled))
+    if others is None or not differs(before, others, terms=terms):
+        return None  # the targets play no part
     if not _each_for_itself(lab, bare, axis, targets_repeat):
         return None
     event = lab.attempt(lambda: _meeting(lab, subject, axis, count))
