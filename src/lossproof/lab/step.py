@@ -156,13 +156,24 @@ def _updates_withheld(outcome: StepOutcome, model: Any) -> Iterator[None]:
 
         return stateless_apply
 
+    def heard_scaled(_: Any) -> Any:
+        def stateless_apply(self: Any, optimizer_variables: Any, grads: Any, trainable_variables: Any) -> Any:
+            # Keras's own hands them to the inner optimizer inside a traced branch, where gradients have no values.
+            values = {id(v): value for v, value in zip(self.variables, optimizer_variables, strict=True)}
+            scale = values[id(self.dynamic_scale)]
+            note([None if g is None else g / scale for g in grads], list(trainable_variables))
+            return trainable_variables, optimizer_variables
+
+        return stateless_apply
+
     with ExitStack() as stack:
-        for name, make in (
-            ("apply", heard_apply),
-            ("apply_gradients", heard_apply_gradients),
-            ("stateless_apply", heard_stateless),
+        for owner, name, make in (
+            (optimizer, "apply", heard_apply),
+            (optimizer, "apply_gradients", heard_apply_gradients),
+            (optimizer, "stateless_apply", heard_stateless),
+            (keras.optimizers.LossScaleOptimizer, "stateless_apply", heard_scaled),
         ):
-            stack.enter_context(replaced(optimizer, name, make))
+            stack.enter_context(replaced(owner, name, make))
         yield
 
 
