@@ -43,6 +43,8 @@ class Averaged:
     """The metric updated once with all rows."""
     of_quarters: float
     """The mean of four values, each of a random quarter of the rows."""
+    at_random: float
+    """The mean over batches of the same size, of the rows in random orders."""
     error: float
     """The standard error of `at_once`, by a jackknife of random groups of rows."""
     values: tuple[float, ...]
@@ -58,12 +60,25 @@ class Averaged:
     def misleads(self) -> bool:
         """Whether the metric has a value for the data, and what is reported is another number.
 
-        It has one where it does not hang on the number of rows: a quarter of them gives the same, to two standard errors
-        or by half. The report is another number beyond three standard errors and rounding.
+        The report is another number beyond three standard errors and rounding.
         """
-        has_value = abs(self.of_quarters - self.at_once) <= max(2.0 * self.error, 0.5 * abs(self.at_once))
         noise = rounding("float32", max(abs(self.by_batches), abs(self.at_once)), self.rows)
-        return self.error > 0.0 and has_value and abs(self.by_batches - self.at_once) > 3.0 * self.error + noise
+        return self.error > 0.0 and self._has_value and abs(self.by_batches - self.at_once) > 3.0 * self.error + noise
+
+    @property
+    def _has_value(self) -> bool:
+        """Whether the metric does not hang on the number of rows: a quarter of them gives the same.
+
+        Where batches at random are near the value, the order of the rows makes the difference, and half of the value is
+        near enough. Otherwise their size does: by chance (which of these 32 is the match?), or as a number that grows or
+        falls with it. There a quarter must give the same to two standard errors, and the value be none that is zero to
+        three, as a share of chance hits among all rows is.
+        """
+        near = max(2.0 * self.error, 0.5 * abs(self.at_once))
+        apart = abs(self.of_quarters - self.at_once)
+        if abs(self.at_random - self.at_once) <= near:
+            return apart <= near
+        return apart <= 2.0 * self.error and abs(self.at_once) > 3.0 * self.error
 
 
 def averaged_metrics(lab: Lab) -> tuple[Averaged, ...]:
@@ -205,8 +220,11 @@ def _compare(lab: Lab, subject: Any, pairs: list[Pair], data: str, made_up: bool
     whole = tuple(_joined([pair[i] for pair in pairs]) for i in (0, 1))
     size = _length(pairs[0][0])
     rows = size * len(pairs)
-    order = np.random.default_rng(0).permutation(rows)
+    random = np.random.default_rng(0)
+    order = random.permutation(rows)
     quarters = [value([_part(whole, part)]) for part in np.array_split(order, 4)]
+    orders = [order, *(random.permutation(rows) for _ in range(3))]
+    at_random = value([_part(whole, part) for one in orders for part in np.array_split(one, len(pairs))])
     left_out = [value([_part(whole, np.sort(np.setdiff1d(order, group)))]) for group in np.array_split(order, GROUPS)]
     error = np.sqrt((GROUPS - 1) / GROUPS * np.sum((np.array(left_out) - np.mean(left_out)) ** 2))
     measured = Averaged(
@@ -214,6 +232,7 @@ def _compare(lab: Lab, subject: Any, pairs: list[Pair], data: str, made_up: bool
         by_batches=value(pairs),
         at_once=value([whole]),
         of_quarters=float(np.mean(quarters)),
+        at_random=at_random,
         error=float(error),
         values=tuple(value([pair]) for pair in pairs),
         rows=rows,
@@ -221,7 +240,8 @@ def _compare(lab: Lab, subject: Any, pairs: list[Pair], data: str, made_up: bool
         data=data,
         made_up=made_up,
     )
-    return measured if np.isfinite([measured.by_batches, measured.at_once, measured.of_quarters, error]).all() else None
+    numbers = [measured.by_batches, measured.at_once, measured.of_quarters, measured.at_random, error]
+    return measured if np.isfinite(numbers).all() else None
 
 
 def _made_of_targets(pairs: list[Pair]) -> list[Pair] | None:
