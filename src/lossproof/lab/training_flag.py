@@ -146,7 +146,7 @@ def _moved(lab: Lab, called: Called) -> tuple[float, float] | None:
     """How far the output of a layer moves with its mode at most, and the largest output in training mode."""
 
     def outputs(training: bool) -> list[np.ndarray]:
-        with running_backend().repeatable():
+        with running_backend().repeatable(), lab.model.scope():  # each from the captured statistics
             result = called.layer(*called.inputs, training=training, **called.named)
         return [lab.number(leaf) for leaf in keras.tree.flatten(result) if running_backend().is_tensor(leaf)]
 

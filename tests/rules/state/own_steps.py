@@ -142,8 +142,11 @@ else:
 
             def loss_of(trainable: Any, others: Any) -> Any:
                 y_pred, others = self.stateless_call(trainable, others, x, training=True)
-                # As Keras's own step does: a scaled loss reads the scale from the optimizer.
-                with keras.StatelessScope(list(zip(self.optimizer.variables, of_optimizer, strict=True))):
+                # A scaled loss reads the scale from the optimizer, and a penalty the weights.
+                groups = (self.trainable_variables, self.non_trainable_variables, self.optimizer.variables)
+                values = (trainable, others, of_optimizer)
+                pairs = [pair for one, its in zip(groups, values, strict=True) for pair in zip(one, its, strict=True)]
+                with keras.StatelessScope(pairs):
                     return self.objective(x, y, y_pred), (y_pred, others)
 
             (loss, (y_pred, others)), gradients = jax.value_and_grad(loss_of, has_aux=True)(trainable, others)
