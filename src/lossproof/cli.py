@@ -87,6 +87,8 @@ def _check(arguments: list[str]) -> int:
         raise Misuse(f"{wrong}: expected `lossproof check [options] SCRIPT [ARGS...]`, see `lossproof check --help`")
     if options.output is not None and not options.output.parent.is_dir():
         raise Misuse(f"cannot write {options.output}: the folder {options.output.parent} does not exist")
+    if options.format == "html":
+        _require_html()
     to_stdout = options.format != "rich" and options.output is None
     with _own_stdout(to_stdout) as stdout:
         report = check_script(
@@ -101,6 +103,16 @@ def _check(arguments: list[str]) -> int:
         for code, traceback in report.crashed.items():
             print(f"\n{code} crashed:\n{traceback}", file=sys.stderr)
     return status(report)
+
+
+def _require_html() -> None:
+    """Say what HTML pages need before the script runs, not after."""
+    from lossproof.report.html.extra import MissingExtra, require
+
+    try:
+        require()
+    except MissingExtra as error:
+        raise Misuse(str(error)) from None
 
 
 def status(report: Report) -> int:
@@ -142,7 +154,7 @@ def _machine(report: Report, form: str) -> str:
 
         return to_sarif(report)
     if form == "html":
-        from lossproof.report.html import to_html
+        from lossproof.report.html.check import to_html
 
         return to_html(report)
     from lossproof.report.github import to_github

@@ -19,6 +19,7 @@ from lossproof.capture.userfiles import is_user_file
 from lossproof.findings.finding import Place
 from lossproof.lab.backends.base import Tensor
 from lossproof.lab.blind import quiet
+from lossproof.lab.failure import needed
 from lossproof.lab.gradients import weight_gradients
 from lossproof.lab.lab import Lab
 from lossproof.lab.noise import differs
@@ -77,6 +78,12 @@ def dead_weights(lab: Lab) -> Dead | None:
     Raises:
         NotApplicable: No weight gets a gradient, which is another matter, or the gradient cannot be had.
     """
+    _ = lab.evaluation  # where the objective cannot be evaluated, this says so
+    with needed("the gradient cannot be computed"):
+        return _dead_weights(lab)
+
+
+def _dead_weights(lab: Lab) -> Dead | None:
     base = _looked_at(lab, None, first=True)
     dark = [i for i in range(len(base.gradients)) if base.dark(i)]
     if not dark:
@@ -122,7 +129,7 @@ def _looked_at(lab: Lab, weights: list[np.ndarray] | None, first: bool = False) 
     if lab.overrides_train_step:
         return _looked_at_step(lab, weights)
     if first:
-        known = weight_gradients(lab)
+        known = lab.once(weight_gradients)
         return _Look(lab.total, tuple(known), (True,) * len(known))
     tensors = lab.model.start
     if weights is not None:

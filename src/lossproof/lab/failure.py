@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lossproof.rules.rule import NotApplicable
+
 LONGEST = 120
 
 
@@ -13,3 +18,22 @@ def in_words(error: BaseException | None) -> str:
     if len(text) > LONGEST:
         text = text[:LONGEST].rstrip() + " ..."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@contextmanager
+def needed(what: str) -> Iterator[None]:
+    """Turns whatever the user's code raises into the reason why a rule cannot be applied.
+
+    Args:
+        what: What is tried, as the beginning of the reason: "the gradient cannot be computed".
+
+    Raises:
+        NotApplicable: Instead of any other exception.
+    """
+    try:
+        yield
+    except NotApplicable:
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines()
+        raise NotApplicable(f"{what}: {type(error).__name__}: {lines[0][:160] if lines else 'no message'}") from error

@@ -183,7 +183,7 @@ def _in_the_output(
     lab: Lab, subject: Subject, here: np.ndarray, right: np.ndarray, gradient: np.ndarray
 ) -> Saturated | None:
     """All weights without a gradient, though the loss pulls at the predictions: the output lies on its flat part."""
-    point = captured_point(lab)
+    point = lab.once(captured_point)
     if point is None or not point.gradients or not point.dark or lab.forward_losses:
         return None
     heads = [leaf for leaf in keras.tree.flatten(lab.forward.y_pred) if leaf is not None]

@@ -13,6 +13,7 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.lab.backends.base import Tensor
 from lossproof.lab.blind import quiet
+from lossproof.lab.failure import needed
 from lossproof.lab.intent import Stops, custom_gradients
 from lossproof.lab.lab import Lab
 from lossproof.lab.numeric import Slope, holds_closer, noise_of, slope
@@ -42,7 +43,7 @@ class Comparison:
         return self.numeric.contradicts(self.autodiff)
 
 
-def in_predictions(lab: Lab, subject: Subject) -> Comparison | None:
+def slopes_in_predictions(lab: Lab, subject: Subject) -> Comparison | None:
     """Compare along random directions in the predictions, in float64 where the user's code allows it.
 
     None where autodiff is not contradicted: by most of the directions that have a numeric slope, and by two at least.
@@ -50,13 +51,17 @@ def in_predictions(lab: Lab, subject: Subject) -> Comparison | None:
     Raises:
         NotApplicable: The gradient is the user's own (`custom_gradient`, `no_grad`), or it cannot be had.
     """
-    if not float_leaves(lab, subject):
+    with needed("the gradient cannot be computed"):
+        leaves = float_leaves(lab, subject)
+    if not leaves:
         raise NotApplicable("the predictions are not floating point numbers")
+    contradiction = None
     # The user's intentions are asked for only where there is something to explain: it takes longer.
-    for careful in (False, True):
-        contradiction = _contradiction(_compared(lab, subject, careful))
-        if contradiction is None:
-            return None
+    with needed("the gradient cannot be computed"):
+        for careful in (False, True):
+            contradiction = _contradiction(_compared(lab, subject, careful))
+            if contradiction is None:
+                break
     return contradiction
 
 

@@ -102,7 +102,7 @@ def untrained(lab: Lab) -> Untrained | None:
     positions = [outputs.names.index(name) for name in names]
     if any(term.output in positions for term in wired.terms) or any(compiled.moves_total(wired, i) for i in positions):
         return None
-    dead = _dead(weight_gradients(lab))
+    dead = _dead(lab.once(weight_gradients))
     leading = [i for i in dead if _moves(lab, i, positions)]
     if not leading:
         return None

@@ -88,18 +88,23 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.direction import direction
+        from lossproof.lab.minimised import pursued
+
         if lab.capture.call in ("evaluate", "test_on_batch"):
             raise NotApplicable("nothing is trained by this call")
-        subjects = [subject for subject in lab.pursued() if subject.y_pred is not None]
+        subjects = [subject for subject in lab.once(pursued) if subject.y_pred is not None]
         if not subjects:
             raise NotApplicable("no loss of predictions is known to be minimised")
         for subject in subjects:
-            found = lab.attempt(partial(lab.direction, subject))
+            found = lab.attempt(partial(lab.once, direction, subject))
             if found is not None:
                 yield self._finding(lab, subject, found)
                 return
 
     def _finding(self, lab: Lab, subject: Subject, found: Direction) -> Finding:
+        from lossproof.lab.places import place_of_result
+
         of = f" of output {subject.output!r}" if subject.output and len(lab.losses) > 1 else ""
         built_in = lab.place(subject) in (lab.capture.where, getattr(lab.capture.compiled, "where", None))
         return Finding(
@@ -111,7 +116,7 @@ model.fit(x, y, verbose=0)
                 "elsewhere": f"the loss{of} is lower for predictions that ignore the targets",
                 "swapped": f"the loss{of} takes the predictions for targets: its arguments are in the wrong order",
             }[found.way],
-            where=lab.place(subject) if built_in else lab.place_of_result(subject),
+            where=lab.place(subject) if built_in else lab.once(place_of_result, subject),
             measured=f"1 batch of {subject.batch_size}",
             explanation=" ".join(self._sentences(subject, found)),
             evidence={

@@ -101,11 +101,13 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.dead_weights import dead_weights
+
         if not lab.capture.training:
             raise NotApplicable("nothing is trained by this call")
         if lab.capture.model is None or not lab.model.trainable:
             raise NotApplicable("there are no trainable weights")
-        found = lab.dead_weights()
+        found = lab.once(dead_weights)
         if found is not None:
             yield self._finding(lab, found)
 
