@@ -27,9 +27,9 @@ class Weighting(keras.layers.Layer):
     2. `total(values, training=...)` in `compute_loss`. `values` are the K reduced values of the terms in the order of
        `names`, each already multiplied by the term's own weight (a number or a schedule). The result is
 
-           total = sum over k of w_k * value_k + rest()
+           total = sum over k of w_k * value_k + rest
 
-       with the weights `w_k` that `term_weights()` gives afterwards. `rest()` is what a strategy adds that is no term
+       with the weights `w_k` that `term_weights()` gives afterwards. `rest` is what a strategy adds that is no term
        (Uncertainty's log-variances), 0 for most. The added losses (regularizers, `add_loss`) are not a strategy's
        business: the Trainer adds them to the total.
     3. Only where `needs_gradients`: `combine(gradients, values, variables)` with the K gradients of one forward pass. It
@@ -100,7 +100,7 @@ class Weighting(keras.layers.Layer):
         weights = self.weights(seen, training)
         if training:
             self.last_weights.assign(ops.stop_gradient(weights))
-        rest = self.rest()
+        rest = self.rest(seen)
         total = ops.sum(weights * stacked)
         return total if rest is None else total + rest / replicas()
 
@@ -140,7 +140,7 @@ class Weighting(keras.layers.Layer):
         """The weights (K,) for the values (K,), which carry no gradient; moves the state if `training`."""
         return ops.ones_like(values)
 
-    def rest(self) -> Tensor | None:
+    def rest(self, values: Tensor) -> Tensor | None:
         """What the total holds beside the weighted values, as a scalar; None for nothing."""
         return None
 
