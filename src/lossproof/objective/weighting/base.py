@@ -100,7 +100,7 @@ class Weighting(keras.layers.Layer):
         weights = self.weights(seen, training)
         if training:
             self.last_weights.assign(ops.stop_gradient(weights))
-        rest = self.rest(seen)
+        rest = self.rest()
         total = ops.sum(weights * stacked)
         return total if rest is None else total + rest / replicas()
 
@@ -140,7 +140,7 @@ class Weighting(keras.layers.Layer):
         """The weights (K,) for the values (K,), which carry no gradient; moves the state if `training`."""
         return ops.ones_like(values)
 
-    def rest(self, values: Tensor) -> Tensor | None:
+    def rest(self) -> Tensor | None:
         """What the total holds beside the weighted values, as a scalar; None for nothing."""
         return None
 
@@ -153,7 +153,7 @@ class Weighting(keras.layers.Layer):
             name=name,
             shape=array.shape,
             dtype="float32",
-            initializer=lambda shape, dtype=None: ops.cast(array, dtype or "float32"),
+            initializer=lambda shape, dtype=None: ops.reshape(ops.cast(array, dtype or "float32"), shape),
             trainable=trainable,
         )
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
+from lossproof.objective.steps.replicas import sum_over_replicas
 from lossproof.objective.weighting.base import Tensor, Weighting
 
 
@@ -37,5 +40,8 @@ class GeometricMean(Weighting):
         mean = ops.exp(ops.mean(ops.log(safe)))
         return ops.where(positive, mean / (len(self.names) * safe), ops.zeros_like(values))
 
-    def rest(self, values: Tensor) -> Tensor:
-        return ops.where(ops.all(values > 0), 0.0, float("nan"))
+    def total(self, values: Sequence[Tensor], training: bool = True) -> Tensor:
+        """See `Weighting.total`; NaN where a value is not positive."""
+        seen = sum_over_replicas(ops.stop_gradient(ops.stack([ops.cast(value, "float32") for value in values])))
+        # A constant beside weights of 0: what is reported is NaN, and what is trained on has no gradient.
+        return super().total(values, training) + ops.where(ops.all(seen > 0), 0.0, float("nan"))

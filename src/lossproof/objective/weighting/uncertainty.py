@@ -80,7 +80,7 @@ class Uncertainty(Weighting):
     def weights(self, values: Tensor, training: bool) -> Tensor:
         return ops.convert_to_tensor(self.factors, "float32") * ops.exp(-ops.convert_to_tensor(self.log_variances))
 
-    def rest(self, values: Tensor) -> Tensor:
+    def rest(self) -> Tensor:
         return ops.sum(ops.convert_to_tensor(self.log_variances)) / 2
 
     def get_config(self) -> dict[str, Any]:
