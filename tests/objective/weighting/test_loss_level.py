@@ -69,10 +69,7 @@ def paper_of_dwa(epochs: list[np.ndarray], temperature: float) -> list[np.ndarra
     """The weights in each epoch, after equation 7; `epochs` holds values (steps, K)."""
     weights = []
     for t in range(len(epochs)):
-        if t < 2:
-            rates = np.ones(epochs[0].shape[1])
-        else:
-            rates = epochs[t - 1].mean(axis=0) / epochs[t - 2].mean(axis=0)
+        rates = epochs[t - 1].mean(axis=0) / epochs[t - 2].mean(axis=0) if t > 1 else np.ones(epochs[0].shape[1])
         exponents = np.exp(rates / temperature)
         weights.append(len(rates) * exponents / exponents.sum())
     return weights
