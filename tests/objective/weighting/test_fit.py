@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-import lossproof as lp
 from lossproof.objective import weighting
+from lossproof.objective.objective import Objective
+from lossproof.objective.term import Term
+from lossproof.objective.trainer import Trainer
 
 from . import by_hand, gradients
 from .loops import LOOPS
@@ -21,8 +23,8 @@ EPOCHS = 4
 
 
 def trainer_of(strategy: Any, optimizer: Any = None, **compiled: Any) -> Any:
-    terms = [lp.Term("mse", output=output, target=output, name=name) for name, output in TERMS]
-    trainer = lp.Trainer(by_hand.network(), lp.Objective(terms, weighting=strategy))
+    terms = [Term("mse", output=output, target=output, name=name) for name, output in TERMS]
+    trainer = Trainer(by_hand.network(), Objective(terms, weighting=strategy))
     trainer.compile(keras.optimizers.SGD(by_hand.RATE) if optimizer is None else optimizer, **compiled)
     return trainer
 
@@ -217,8 +219,8 @@ def test_embeddings_have_dense_gradients() -> None:
     ids = keras.Input((3,), dtype="int32", name="ids")
     h = keras.layers.Flatten()(keras.layers.Embedding(7, 4, name="table")(ids))
     model = keras.Model(ids, {"a": keras.layers.Dense(1, name="a")(h), "d": keras.layers.Dense(1, name="d")(h)})
-    terms = [lp.Term("mse", output=output, target=output, name=name) for name, output in TERMS]
-    trainer = lp.Trainer(model, lp.Objective(terms, weighting=weighting.PCGrad()))
+    terms = [Term("mse", output=output, target=output, name=name) for name, output in TERMS]
+    trainer = Trainer(model, Objective(terms, weighting=weighting.PCGrad()))
     trainer.compile(keras.optimizers.SGD(0.1))
     table = model.get_layer("table").get_weights()[0]
     x = np.array([[0, 1, 2], [2, 3, 4]], dtype="int32")

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-import lossproof as lp
 from lossproof.objective import weighting
+from lossproof.objective.objective import Objective
+from lossproof.objective.term import Term
+from lossproof.objective.trainer import Trainer
 
 from . import by_hand, gradients
 
@@ -22,14 +24,14 @@ def policy(request: pytest.FixtureRequest) -> Iterator[str]:
     keras.config.set_dtype_policy("float32")
 
 
-def trainer_of(strategy: weighting.Weighting, optimizer: keras.optimizers.Optimizer) -> lp.Trainer:
-    terms = [lp.Term("mse", output=name, target=name, name=f"of_{name}") for name in ("a", "d")]
-    trainer = lp.Trainer(by_hand.network(), lp.Objective(terms, weighting=strategy))
+def trainer_of(strategy: weighting.Weighting, optimizer: keras.optimizers.Optimizer) -> Trainer:
+    terms = [Term("mse", output=name, target=name, name=f"of_{name}") for name in ("a", "d")]
+    trainer = Trainer(by_hand.network(), Objective(terms, weighting=strategy))
     trainer.compile(optimizer)
     return trainer
 
 
-def fit(trainer: lp.Trainer, epochs: int) -> None:
+def fit(trainer: Trainer, epochs: int) -> None:
     trainer.fit(by_hand.X, by_hand.Y, batch_size=by_hand.BATCH, shuffle=False, epochs=epochs, verbose=0)
 
 

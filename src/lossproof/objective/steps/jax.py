@@ -45,7 +45,7 @@ def train_step(trainer: Any, state: Any, data: Any) -> Any:
     non_trainable, metric_state = _state(trainer, scope)
     gradients = sum_with(combined, rows[len(values)] if len(rows) > len(values) else [None] * len(trainable))
     trainable, optimizer_state = optimizer.stateless_apply(
-        optimizer_state, [one * scale.astype(one.dtype) for one in gradients], trainable
+        optimizer_state, [None if one is None else one * scale.astype(one.dtype) for one in gradients], trainable
     )
 
     logs, metric_state = _metrics(trainer, metric_state, loss, (x, y, y_pred, sample_weight))

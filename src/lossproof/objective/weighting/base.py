@@ -97,7 +97,7 @@ class Weighting(keras.layers.Layer):
         """
         stacked = ops.stack([ops.cast(value, "float32") for value in values])
         seen = sum_over_replicas(ops.stop_gradient(stacked))
-        weights = self.weights(seen, training)
+        weights = self.weigh(seen, training)
         if training:
             self.last_weights.assign(ops.stop_gradient(weights))
         rest = self.rest()
@@ -136,7 +136,7 @@ class Weighting(keras.layers.Layer):
     def check_names(self, names: tuple[str, ...]) -> None:
         """Raise ValueError for a name in the strategy's arguments that is not in `names`."""
 
-    def weights(self, values: Tensor, training: bool) -> Tensor:
+    def weigh(self, values: Tensor, training: bool) -> Tensor:
         """The weights (K,) for the values (K,), which carry no gradient; moves the state if `training`."""
         return ops.ones_like(values)
 

@@ -78,7 +78,7 @@ class DynamicWeightAverage(Weighting):
         self.epochs = self.state("epochs", 0.0)
         self.epoch_start = EpochStart()
 
-    def weights(self, values: Tensor, training: bool) -> Tensor:
+    def weigh(self, values: Tensor, training: bool) -> Tensor:
         if not training:
             return self._weights(*self._state())
         sums, steps, last, before, epochs = self._state()

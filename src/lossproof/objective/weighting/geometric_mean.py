@@ -34,7 +34,7 @@ class GeometricMean(Weighting):
         name: the layer's name.
     """
 
-    def weights(self, values: Tensor, training: bool) -> Tensor:
+    def weigh(self, values: Tensor, training: bool) -> Tensor:
         positive = ops.all(values > 0)
         safe = ops.where(positive, values, ops.ones_like(values))
         mean = ops.exp(ops.mean(ops.log(safe)))

@@ -92,7 +92,7 @@ class GradNorm(GramianWeighting):
         self.first_values = self.state("first_values", [given[one] if given else 0.0 for one in self.names])
         self.started = self.state("started", 1.0 if given else 0.0)
 
-    def weights(self, values: Tensor, training: bool) -> Tensor:
+    def weigh(self, values: Tensor, training: bool) -> Tensor:
         return ops.convert_to_tensor(self.loss_weights) * 1.0
 
     def gradient_weights(self) -> dict[str, Tensor]:

@@ -35,7 +35,7 @@ class RandomLossWeighting(Weighting):
     def create(self) -> None:
         self.generator = keras.random.SeedGenerator(self.seed)
 
-    def weights(self, values: Tensor, training: bool) -> Tensor:
+    def weigh(self, values: Tensor, training: bool) -> Tensor:
         if not training:
             return ops.full_like(values, 1 / len(self.names))
         return ops.softmax(keras.random.normal((len(self.names),), dtype="float32", seed=self.generator))

@@ -77,7 +77,7 @@ class Uncertainty(Weighting):
         self.factors = [FACTORS[self._of(self.kinds, name, "regression")] for name in self.names]
         self.log_variances = self.state("log_variances", [math.log(one) for one in variances], trainable=True)
 
-    def weights(self, values: Tensor, training: bool) -> Tensor:
+    def weigh(self, values: Tensor, training: bool) -> Tensor:
         return ops.convert_to_tensor(self.factors, "float32") * ops.exp(-ops.convert_to_tensor(self.log_variances))
 
     def rest(self) -> Tensor:
