@@ -20,7 +20,11 @@ def replicas() -> int:
         return 1
     import tensorflow as tf
 
-    return int(tf.distribute.get_strategy().num_replicas_in_sync) if tf.distribute.in_cross_replica_context() is False else 1
+    return (
+        int(tf.distribute.get_strategy().num_replicas_in_sync)
+        if tf.distribute.in_cross_replica_context() is False
+        else 1
+    )
 
 
 def sum_over_replicas(values: Tensor) -> Tensor:
