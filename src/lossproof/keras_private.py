@@ -386,7 +386,9 @@ def values_kept(model: Any) -> Iterator[None]:
         yield
         return
     optimizer = getattr(model, "optimizer", None)
-    before = [(one, one._value) for one in [*model.variables, *model.metrics_variables, *getattr(optimizer, "variables", ())]]
+    before = [
+        (one, one._value) for one in [*model.variables, *model.metrics_variables, *getattr(optimizer, "variables", ())]
+    ]
     try:
         yield
     except BaseException:

@@ -87,11 +87,15 @@ def _bind_one(bound: Bound, name: str, value: Any, there: Candidates) -> Bound: 
     if isinstance(value, Output):
         if there.outputs is None:
             return pending
-        return replace(bound, outputs={**bound.outputs, name: look_up("output", value.name, there.outputs, term.name, name)})
+        return replace(
+            bound, outputs={**bound.outputs, name: look_up("output", value.name, there.outputs, term.name, name)}
+        )
     if isinstance(value, Input):
         if there.inputs is None:
             return pending
-        return replace(bound, inputs={**bound.inputs, name: look_up("input", value.name, there.inputs, term.name, name)})
+        return replace(
+            bound, inputs={**bound.inputs, name: look_up("input", value.name, there.inputs, term.name, name)}
+        )
     if isinstance(value, LayerOutput):
         if isinstance(there.model, keras.Sequential) and not there.model.built:
             return pending

@@ -69,7 +69,9 @@ def term_function(given: Any) -> TermFunction:
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             parameters.append(Parameter(parameter.name, parameter.default is parameter.empty))
         elif parameter.kind is parameter.POSITIONAL_ONLY:
-            raise TypeError(f"{name!r} takes {parameter.name!r} by position only. Arguments of a term go by name: drop the `/`.")
+            raise TypeError(
+                f"{name!r} takes {parameter.name!r} by position only. Arguments of a term go by name: drop the `/`."
+            )
     any_name = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
     free = tuple(parameter for parameter in parameters if parameter.name not in constants)
     return TermFunction(function, constants, name, free, any_name)

@@ -132,7 +132,9 @@ def _the_call(reference: LayerOutput, found: list[Place], where: str) -> list[Pl
             )
         return found
     if reference.call not in calls:
-        raise ValueError(f"{where}: {reference}, but {found[0].path!r} is called {len(calls)} times, call=0 being the first.")
+        raise ValueError(
+            f"{where}: {reference}, but {found[0].path!r} is called {len(calls)} times, call=0 being the first."
+        )
     return [place for place in found if place.call == reference.call]
 
 
@@ -148,7 +150,9 @@ def _the_output(reference: LayerOutput, found: list[Place], where: str) -> list[
         return found
     chosen = [place for place in found if place.output == reference.output]
     if not chosen:
-        raise ValueError(f"{where}: {reference}, but {found[0].path!r} gives {len(found)} tensors, output=0 being the first.")
+        raise ValueError(
+            f"{where}: {reference}, but {found[0].path!r} gives {len(found)} tensors, output=0 being the first."
+        )
     return chosen
 
 

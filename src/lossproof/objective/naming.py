@@ -96,4 +96,6 @@ def look_up(kind: str, name: str | int | None, candidates: Named, term: str, par
         return name
     if names == ["0"]:
         raise ValueError(f"{where}: there is no {kind} {name!r}; the one {kind} has no name. Write lp.{kind}().")
-    raise ValueError(f"{where}: there is no {kind} {name!r}. The {kind}s are {listed(names)}.{did_you_mean(name, names)}")
+    raise ValueError(
+        f"{where}: there is no {kind} {name!r}. The {kind}s are {listed(names)}.{did_you_mean(name, names)}"
+    )

@@ -58,7 +58,12 @@ class Trainer(keras.Model):
         if self.weighting is not None:
             self.weighting.prepare(objective.names)
         self.batches = self.add_weight(
-            name="batches", shape=(), dtype="int32", initializer="zeros", trainable=False, aggregation="only_first_replica"
+            name="batches",
+            shape=(),
+            dtype="int32",
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
         )
         self.term_variables = [one.weight for one in objective if isinstance(one.weight, keras.Variable)]
         self._make_logs()
@@ -276,13 +281,19 @@ class Trainer(keras.Model):
                 raise ValueError(
                     f"compile({name}=...) was given to an lp.Trainer, whose loss is its objective: "
                     f"{', '.join(map(repr, self.objective.names))}. Leave it out; "
-                    + ("a loss is a term: lp.Term('mse')." if name == "loss" else "weights are those of the terms: lp.Term(..., weight=0.5).")
+                    + (
+                        "a loss is a term: lp.Term('mse')."
+                        if name == "loss"
+                        else "weights are those of the terms: lp.Term(..., weight=0.5)."
+                    )
                 )
         super().compile(optimizer, **kwargs)
 
     def get_compile_config(self) -> dict[str, Any]:
         """The arguments of the last `compile`, as Keras saves them."""
-        return {key: value for key, value in super().get_compile_config().items() if key not in ("loss", "loss_weights")}
+        return {
+            key: value for key, value in super().get_compile_config().items() if key not in ("loss", "loss_weights")
+        }
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile as a saved trainer was."""
@@ -301,12 +312,16 @@ class Trainer(keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """The trainer that `get_config` described."""
         read = keras.saving.deserialize_keras_object
-        return cls(read(config["model"], custom_objects), read(config["objective"], custom_objects), name=config["name"])
+        return cls(
+            read(config["model"], custom_objects), read(config["objective"], custom_objects), name=config["name"]
+        )
 
 
 def _check_model(model: Any) -> None:
     if not isinstance(model, keras.Model):
-        raise TypeError(f"lp.Trainer takes a keras.Model first, found {type(model).__name__}: lp.Trainer(model, objective).")
+        raise TypeError(
+            f"lp.Trainer takes a keras.Model first, found {type(model).__name__}: lp.Trainer(model, objective)."
+        )
     if isinstance(model, Trainer):
         raise TypeError(f"{model.name!r} is a Trainer already. Pass its model: lp.Trainer(trainer.model, objective).")
 

@@ -66,7 +66,9 @@ def _check_schedule(schedule: Any, term: str) -> None:
 
 def _check_variable(variable: Any, term: str) -> None:
     if tuple(variable.shape) != ():
-        raise TypeError(f"The weight of term {term!r} is a variable of shape {tuple(variable.shape)}, expected a scalar.")
+        raise TypeError(
+            f"The weight of term {term!r} is a variable of shape {tuple(variable.shape)}, expected a scalar."
+        )
     if variable.trainable:
         raise ValueError(
             f"The weight of term {term!r} is a trainable variable. Training would make it as small as it can get, whatever "
@@ -74,7 +76,9 @@ def _check_variable(variable: Any, term: str) -> None:
         )
     number = float(ops.convert_to_numpy(variable))
     if not math.isfinite(number):
-        raise ValueError(f"The weight of term {term!r} is a variable with the value {number}. Expected a finite number.")
+        raise ValueError(
+            f"The weight of term {term!r} is a variable with the value {number}. Expected a finite number."
+        )
 
 
 def moves(weight: Weight) -> bool:
