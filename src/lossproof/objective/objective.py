@@ -25,7 +25,7 @@ class Objective:
         TypeError, ValueError: no terms, terms that are none, or two of one name.
     """
 
-    def __init__(self, terms: Sequence[Term], weighting: Weighting | None = None) -> None:
+    def __init__(self, terms: Sequence[Any], weighting: Weighting | None = None) -> None:
         if isinstance(terms, (Term, str)):
             raise TypeError("lp.Objective takes a list of terms: lp.Objective([term]).")
         self.terms = tuple(Term(one) if isinstance(one, str) else one for one in terms)

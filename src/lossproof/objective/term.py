@@ -50,7 +50,7 @@ class Term:
         TypeError, ValueError: with what was expected, found, and what to write instead.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords, each with a default
         self,
         function: Any,
         *,
