@@ -11,6 +11,7 @@ from keras import ops
 from lossproof import keras_private
 from lossproof.objective.binding import Bound, Candidates, bind
 from lossproof.objective.evaluation import Tensors, evaluate
+from lossproof.objective.helpers import TrainedVariables, helper_layers, term_variables
 from lossproof.objective.metric_targets import by_output, weights_by_output
 from lossproof.objective.naming import Named, input_names, named, output_names, static_inputs, static_outputs
 from lossproof.objective.nearest import listed
@@ -26,7 +27,7 @@ Tensor = Any
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Trainer(keras.Model):
+class Trainer(TrainedVariables, keras.Model):
     """Trains a model on an objective, under plain `compile` / `fit`.
 
     Args:
@@ -66,7 +67,8 @@ class Trainer(keras.Model):
             trainable=False,
             aggregation="only_first_replica",
         )
-        self.term_variables = [one.weight for one in objective if isinstance(one.weight, keras.Variable)]
+        self.term_variables = term_variables(objective)
+        self.helpers = helper_layers(objective)
         strategic = self.weighting is not None and self.weighting.moving
         moving = [one.name for one in objective if strategic or moves(one.weight)]
         self.term_log = TermLog(objective.names, moving)
@@ -290,7 +292,7 @@ class Trainer(keras.Model):
     def get_config(self) -> dict[str, Any]:
         """The model and the objective."""
         serialize = keras.saving.serialize_keras_object
-        return {"name": self.name, "model": serialize(self.model), "objective": serialize(self.objective)}
+        return {"name": self.name, "model": serialize(self.model), "objective": self.objective.get_config(self.model)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
