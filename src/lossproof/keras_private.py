@@ -42,6 +42,20 @@ def takes_training(model: Any) -> bool:
     return bool(model._call_has_training_arg)
 
 
+@contextmanager
+def forward_losses(model: Any, losses: list[Any]) -> Iterator[None]:
+    """Inside, `model.losses` gives these of a stateless forward pass (keras/src/backend/jax/trainer.py)."""
+    if not losses:
+        yield
+        return
+    model._losses_override.clear()
+    model._losses_override = losses
+    try:
+        yield
+    finally:
+        model._losses_override.clear()
+
+
 def compile_loss(model: Any) -> Any:
     """The `CompileLoss` that `compile(loss=...)` made, or None (keras/src/trainers/trainer.py)."""
     return getattr(model, "_compile_loss", None)

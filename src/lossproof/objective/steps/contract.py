@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,6 +32,17 @@ class Stepped(Protocol):
         """
         ...
 
-    def track_weights(self) -> None:
-        """Take `weighting.term_weights()` and `weighting.gradient_weights()` into the logs; after the last of the two is set."""
+    def track_weights(self, parts: Parts | None = None, x: Any = None) -> None:
+        """Take `weighting.term_weights()` and `weighting.gradient_weights()` into the logs, and the weighted values.
+
+        To be called after the last of the two is set: after `total`, or after `combine` where that is called.
+        """
         ...
+
+
+def sum_with(combined: Sequence[Tensor | None], added: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """The sum of two gradients by variable; None where both are."""
+    return [
+        one if other is None else other if one is None else one + other
+        for one, other in zip(combined, added, strict=True)
+    ]

@@ -20,11 +20,30 @@ def replicas() -> int:
         return 1
     import tensorflow as tf
 
-    return (
-        int(tf.distribute.get_strategy().num_replicas_in_sync)
-        if tf.distribute.in_cross_replica_context() is False
-        else 1
-    )
+    return 1 if tf.distribute.in_cross_replica_context() else int(tf.distribute.get_strategy().num_replicas_in_sync)
+
+
+def processes() -> int:
+    """How many torch processes train together: the size of the default process group, 1 without one."""
+    if keras.backend.backend() != "torch":
+        return 1
+    from torch import distributed
+
+    there = distributed.is_available() and distributed.is_initialized()
+    return int(distributed.get_world_size()) if there else 1
+
+
+def start_alike(trainer: Any) -> None:
+    """Before the first step of several torch processes: give all of them the variables of the first, as DDP does."""
+    if processes() == 1 or getattr(trainer, "started_alike", False):
+        return
+    import torch
+    from torch import distributed
+
+    with torch.no_grad():
+        for variable in [*trainer.variables, *trainer.optimizer.variables]:
+            distributed.broadcast(variable.value.data, src=0)
+    trainer.started_alike = True
 
 
 def sum_over_replicas(values: Tensor) -> Tensor:
@@ -37,21 +56,18 @@ def sum_over_replicas(values: Tensor) -> Tensor:
 
 def on_global_batch(values: Sequence[Tensor]) -> list[Tensor]:
     """`sum_over_replicas` of several tensors in one exchange."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
+    if replicas() > 1:
         import tensorflow as tf
 
-        if replicas() > 1:
-            context = tf.distribute.get_replica_context()
-            return list(context.all_reduce(tf.distribute.ReduceOp.SUM, list(values)))
-    elif backend == "torch":
+        context = tf.distribute.get_replica_context()
+        return list(context.all_reduce(tf.distribute.ReduceOp.SUM, list(values)))
+    if processes() > 1 and values:
+        import torch
         from torch import distributed
 
-        if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
-            means = []
-            for value in values:
-                mean = value.detach().clone()
-                distributed.all_reduce(mean)
-                means.append(mean / distributed.get_world_size())
-            return means
+        flat = torch.cat([value.detach().reshape(-1).to(torch.float32) for value in values])
+        distributed.all_reduce(flat)
+        flat /= processes()
+        parts = flat.split([value.numel() for value in values])
+        return [part.reshape(value.shape).to(value.dtype) for part, value in zip(parts, values, strict=True)]
     return list(values)

@@ -27,9 +27,9 @@ class Weighting(keras.layers.Layer):
     2. `total(values, training=...)` in `compute_loss`. `values` are the K reduced values of the terms in the order of
        `names`, each already multiplied by the term's own weight (a number or a schedule). The result is
 
-           total = sum over k of w_k * value_k + rest()
+           total = sum over k of w_k * value_k + rest
 
-       with the weights `w_k` that `term_weights()` gives afterwards. `rest()` is what a strategy adds that is no term
+       with the weights `w_k` that `term_weights()` gives afterwards. `rest` is what a strategy adds that is no term
        (Uncertainty's log-variances), 0 for most. The added losses (regularizers, `add_loss`) are not a strategy's
        business: the Trainer adds them to the total.
     3. Only where `needs_gradients`: `combine(gradients, values, variables)` with the K gradients of one forward pass. It
@@ -97,7 +97,7 @@ class Weighting(keras.layers.Layer):
         """
         stacked = ops.stack([ops.cast(value, "float32") for value in values])
         seen = sum_over_replicas(ops.stop_gradient(stacked))
-        weights = self.weights(seen, training)
+        weights = self.weigh(seen, training)
         if training:
             self.last_weights.assign(ops.stop_gradient(weights))
         rest = self.rest()
@@ -136,7 +136,7 @@ class Weighting(keras.layers.Layer):
     def check_names(self, names: tuple[str, ...]) -> None:
         """Raise ValueError for a name in the strategy's arguments that is not in `names`."""
 
-    def weights(self, values: Tensor, training: bool) -> Tensor:
+    def weigh(self, values: Tensor, training: bool) -> Tensor:
         """The weights (K,) for the values (K,), which carry no gradient; moves the state if `training`."""
         return ops.ones_like(values)
 
@@ -153,7 +153,7 @@ class Weighting(keras.layers.Layer):
             name=name,
             shape=array.shape,
             dtype="float32",
-            initializer=lambda shape, dtype=None: ops.cast(array, dtype or "float32"),
+            initializer=lambda shape, dtype=None: ops.reshape(ops.cast(array, dtype or "float32"), shape),
             trainable=trainable,
         )
 
