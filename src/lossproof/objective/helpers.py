@@ -38,8 +38,8 @@ def untrained(helpers: list[Any], trained: list[Any]) -> frozenset[int]:
     return frozenset(id(variable) for layer in helpers for variable in layer.variables if id(variable) not in own)
 
 
-class TrainedVariables:
-    """The part of a Trainer that leaves helpers untrained: mixed into a `keras.Model` with `model` and `helpers`."""
+class TrainedVariables(keras.Model):
+    """The part of a Trainer that leaves helpers untrained."""
 
     model: Any
     helpers: list[Any]

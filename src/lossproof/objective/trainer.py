@@ -10,11 +10,11 @@ from keras import ops
 
 from lossproof import keras_private
 from lossproof.objective.binding import Bound, Candidates, bind
+from lossproof.objective.compiling import CompiledByObjective
 from lossproof.objective.evaluation import Tensors, evaluate
 from lossproof.objective.helpers import TrainedVariables, helper_layers, term_variables
 from lossproof.objective.metric_targets import by_output, weights_by_output
 from lossproof.objective.naming import Named, input_names, named, output_names, static_inputs, static_outputs
-from lossproof.objective.nearest import listed
 from lossproof.objective.objective import Objective
 from lossproof.objective.references import PACKAGE, Target
 from lossproof.objective.steps.contract import Parts
@@ -27,7 +27,7 @@ Tensor = Any
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Trainer(TrainedVariables, keras.Model):
+class Trainer(CompiledByObjective, TrainedVariables):
     """Trains a model on an objective, under plain `compile` / `fit`.
 
     Args:
@@ -258,36 +258,7 @@ class Trainer(TrainedVariables, keras.Model):
                 logs[_free(name, logs)] = value
         return logs
 
-    # Compiling and saving --------------------------------------------------------------------------------------------
-
-    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None, **kwargs: Any) -> None:
-        """As `keras.Model.compile`, without `loss` and `loss_weights`: the objective is the loss.
-
-        Raises:
-            ValueError: one of them was given.
-        """
-        for name, value in (("loss", loss), ("loss_weights", loss_weights)):
-            if value is not None:
-                instead = "a loss is a term: lp.Term('mse')" if name == "loss" else "lp.Term(..., weight=0.5) has them"
-                raise ValueError(
-                    f"compile({name}=...) was given to an lp.Trainer, whose loss is its objective: "
-                    f"{listed(self.objective.names)}. Leave it out; {instead}."
-                )
-        super().compile(optimizer, **kwargs)
-
-    def get_compile_config(self) -> dict[str, Any]:
-        """The arguments of the last `compile`, as Keras saves them."""
-        return {
-            key: value for key, value in super().get_compile_config().items() if key not in ("loss", "loss_weights")
-        }
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile as a saved trainer was."""
-        if not config:
-            return
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.optimizer.build(self.trainable_variables)
+    # Saving --------------------------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
         """The model and the objective."""
