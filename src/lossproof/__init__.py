@@ -3,7 +3,9 @@
 from lossproof.api import check, check_loss
 from lossproof.findings.finding import Finding, Severity
 from lossproof.report.report import Report
+from lossproof.report.traced import TraceReport
+from lossproof.tracing import trace
 
 __version__ = "0.1.0"
 
-__all__ = ["Finding", "Report", "Severity", "check", "check_loss"]
+__all__ = ["Finding", "Report", "Severity", "TraceReport", "check", "check_loss", "trace"]

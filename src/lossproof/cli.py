@@ -1,15 +1,15 @@
-"""The command line: `lossproof check SCRIPT`, `lossproof rules`, `lossproof explain CODE`."""
+"""The command line: `lossproof check SCRIPT`, `trace SCRIPT`, `rules`, `explain CODE`."""
 
 from __future__ import annotations
 
 import argparse
 import io
-import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lossproof.commands.script_line import split_script
+from lossproof.commands.stdout import own_stdout
 from lossproof.pipeline import Misuse, check_script, selected
 from lossproof.report.report import Report
 from lossproof.report.typeset import console_for
@@ -24,8 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _parser()
     try:
-        if arguments[:1] == ["check"]:
-            return _check(arguments[1:])
+        if arguments[:1] and arguments[0] in OWN_LINE:
+            return OWN_LINE[arguments[0]](arguments[1:])
         chosen = parser.parse_args(arguments)
         console = console_for()
         from lossproof.report.pages import render_rule, render_rules
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lossproof", description="A debugger for the training objectives of Keras 3.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("check", help="run a script and check the objectives that it trains", add_help=False)
+    commands.add_parser("trace", help="each expression of a script's losses, with its values", add_help=False)
     explain = commands.add_parser("explain", help="what a rule means, with an example and its cure")
     explain.add_argument("code", metavar="CODE", help="a rule's code or name, such as LP101 or batch-broadcast")
     commands.add_parser("rules", help="list all rules")
@@ -76,19 +77,9 @@ def _check_parser() -> argparse.ArgumentParser:
 
 
 def _check(arguments: list[str]) -> int:
-    own, rest = arguments, []
-    if "--" in arguments:
-        cut = arguments.index("--")
-        own, rest = arguments[:cut], arguments[cut + 1 :]
-    options, found = _check_parser().parse_known_args(own)
-    command = [*found, *rest]
-    if not command or command[0].startswith("-"):
-        wrong = f"unknown option {command[0]}" if command else "no script given"
-        raise Misuse(f"{wrong}: expected `lossproof check [options] SCRIPT [ARGS...]`, see `lossproof check --help`")
-    if options.output is not None and not options.output.parent.is_dir():
-        raise Misuse(f"cannot write {options.output}: the folder {options.output.parent} does not exist")
+    options, command = split_script(_check_parser(), arguments)
     to_stdout = options.format != "rich" and options.output is None
-    with _own_stdout(to_stdout) as stdout:
+    with own_stdout(to_stdout) as stdout:
         report = check_script(
             Path(command[0]),
             command[1:],
@@ -101,6 +92,16 @@ def _check(arguments: list[str]) -> int:
         for code, traceback in report.crashed.items():
             print(f"\n{code} crashed:\n{traceback}", file=sys.stderr)
     return status(report)
+
+
+def _trace(arguments: list[str]) -> int:
+    from lossproof.commands.trace import trace
+
+    return trace(arguments)
+
+
+OWN_LINE: dict[str, Callable[[list[str]], int]] = {"check": _check, "trace": _trace}
+"""The commands whose command line is partly a script's."""
 
 
 def status(report: Report) -> int:
@@ -148,24 +149,3 @@ def _machine(report: Report, form: str) -> str:
     from lossproof.report.github import to_github
 
     return to_github(report)
-
-
-@contextmanager
-def _own_stdout(alone: bool) -> Iterator[io.TextIOBase]:
-    """The stream for the report. `alone`: everything else that is written to stdout meanwhile goes to stderr.
-
-    The file descriptor is diverted, not `sys.stdout`, because backends print from C++.
-    """
-    if not alone:
-        yield sys.stdout  # type: ignore[misc]
-        return
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with os.fdopen(os.dup(kept), "w", encoding=sys.stdout.encoding or "utf-8", errors="backslashreplace") as stream:
-            yield stream
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)

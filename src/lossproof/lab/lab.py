@@ -25,7 +25,7 @@ from lossproof.lab.evaluation import Evaluation, evaluate
 from lossproof.lab.listen import Heard, listening
 from lossproof.lab.localize.events import Event, Trace
 from lossproof.lab.localize.queries import labels_for
-from lossproof.lab.localize.recorder import trace
+from lossproof.lab.localize.recorder import Recorder
 from lossproof.lab.model import Forward, Functional
 from lossproof.lab.received import Batch, NoBatch, received_batch, to_tensors
 from lossproof.lab.replace import replaced
@@ -255,24 +255,30 @@ class Lab:
         with self.undisturbed():
             return self.number(subject.unreduced())
 
-    def trace(self, subject: Subject) -> Trace:
-        """Every expression that the user's code of a subject evaluates, with its value."""
+    def trace(self, subject: Subject, recorder: Callable[[], Recorder] = Recorder) -> Trace:
+        """Every expression that the user's code of a subject evaluates, with its value.
+
+        Args:
+            subject: What is evaluated.
+            recorder: Makes the recorder of each run, of which a custom step may take two.
+        """
         with self.undisturbed():
             if isinstance(subject, StepSubject):
-                return self._trace_of_step(subject)
+                return self._trace_of_step(subject, recorder)
             function, arguments = subject.traceable()
             if isinstance(subject, ObjectiveSubject):
                 with self.model.scope():
-                    return trace(function, *arguments)
-            return trace(function, *arguments)
+                    return recorder().trace(function, *arguments)
+            return recorder().trace(function, *arguments)
 
-    def _trace_of_step(self, subject: StepSubject) -> Trace:
+    def _trace_of_step(self, subject: StepSubject, recorder: Callable[[], Recorder]) -> Trace:
         outer: list[Trace] = []
         inner: list[Trace] = []
 
         def into(traces: list[Trace]) -> Callable[..., Any]:
             def run(function: Any, *arguments: Any, **named: Any) -> Any:
-                traces.append(trace(functools.partial(function, **named) if named else function, *arguments))
+                given = functools.partial(function, **named) if named else function
+                traces.append(recorder().trace(given, *arguments))
                 error = traces[-1].error
                 if error is not None:
                     raise error
