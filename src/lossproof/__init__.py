@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from lossproof.api import check, check_loss
 from lossproof.findings.finding import Finding, Severity
 from lossproof.report.report import Report
+from lossproof.report.traced import TraceReport
+from lossproof.tracing import trace
 
 if TYPE_CHECKING:
     from lossproof.objective import schedules, weighting
@@ -40,6 +42,7 @@ __all__ = [
     "Report",
     "Severity",
     "Term",
+    "TraceReport",
     "Trainer",
     "check",
     "check_loss",
@@ -50,6 +53,7 @@ __all__ = [
     "schedules",
     "step",
     "target",
+    "trace",
     "weighting",
 ]
 
