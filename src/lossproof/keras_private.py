@@ -37,6 +37,13 @@ def set_by_keras() -> frozenset[str]:
     return frozenset(names)
 
 
+def is_functional(model: Any) -> bool:
+    """Whether a model was made of symbolic tensors (keras/src/models/functional.py)."""
+    from keras.src.models.functional import Functional
+
+    return isinstance(model, Functional)
+
+
 def takes_training(model: Any) -> bool:
     """Whether the trainer passes `training=` to the model (keras/src/layers/layer.py)."""
     return bool(model._call_has_training_arg)
