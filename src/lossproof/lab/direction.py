@@ -424,6 +424,8 @@ def _swapped(scene: Scene) -> Direction | None:
     tried = [one for one in tried if scene.lower(one[0], perfect)]
     if not tried:
         return None
+    if _differs_by_a_penalty(scene, targets):
+        return None
     away, how, predictions = min(tried, key=lambda one: one[0])
     return Direction(
         way="swapped",
@@ -435,6 +437,23 @@ def _swapped(scene: Scene) -> Direction | None:
         other=(best, scene.exchanged(predictions, targets)),
         step=None,
     )
+
+
+def _differs_by_a_penalty(scene: Scene, targets: np.ndarray) -> bool:
+    """Whether the order of the arguments matters only for what is asked of the predictions alone.
+
+    A symmetric distance with a penalty on the predictions, d(t, p) + r(p), has its minimum off the targets by design.
+    Exchanged, it differs by r(p) - r(t), a sum of one part for each argument; a divergence does not.
+    """
+
+    def order(target: np.ndarray, prediction: np.ndarray) -> tuple[float, float]:
+        written, exchanged = scene.value(prediction, target), scene.exchanged(prediction, target)
+        return written - exchanged, max(abs(written), abs(exchanged))
+
+    others = [np.roll(targets, k, axis=0) for k in (1, 2)]
+    pairs = [order(t, p) for t in (targets, others[0]) for p in (0.7 * targets + 0.3 * others[0], others[1])]
+    (same, crossed), size = (pairs[0][0] + pairs[3][0], pairs[1][0] + pairs[2][0]), max(one[1] for one in pairs)
+    return not abs(same - crossed) > 8.0 * rounding("float32", size, scene.here.size)
 
 
 def _inside(scene: Scene) -> bool:
