@@ -76,6 +76,10 @@ def _compiled_weight(lab: Lab, change: Change) -> Following | None:
     compiled = lab.capture.compiled
     if compiled is None or not change.slot.name.startswith("loss_weights["):
         return None
+    if isinstance(
+        change.slot.read(), keras.Variable
+    ):  # what is copied is a reference: whether it is live is to be seen
+        return None
     with held(change.slot, change.before):
         old = keras_private.compiled_total(lab.capture.model, compiled.arguments, lab.batch, lab.forward.y_pred)
     with held(change.slot, change.after):

@@ -160,6 +160,22 @@ def test_an_entry_of_loss_weights_is_copied_on_every_backend() -> None:
     assert found.counterfactual.after == pytest.approx(error["a"] + new * error["b"], rel=1e-5)
 
 
+def test_a_variable_in_loss_weights_is_frozen_on_jax_alone() -> None:
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, [layers.Dense(1, name=name)(inputs) for name in ("a", "b")])
+    one, other = keras.Variable(1.0, trainable=False), keras.Variable(0.0, trainable=False)
+    error = [float(np.mean((np.asarray(p, "float64") - Y) ** 2)) for p in model.predict(X, verbose=0)]
+    with Watch(shorten=True) as watch:
+        model.compile(optimizer="sgd", loss=["mse", "mse"], loss_weights=[one, other])
+        model.fit(X, [Y, Y], batch_size=ROWS, epochs=3, verbose=0, callbacks=[Annealing(other.assign)])
+    found = said(watch)
+    assert len(found) == (1 if keras.backend.backend() == "jax" else 0)
+    for finding in found:
+        new = float(finding.evidence["changed_to"])  # type: ignore[arg-type]
+        assert finding.counterfactual.before == pytest.approx(error[0], rel=1e-5)
+        assert finding.counterfactual.after == pytest.approx(error[0] + new * error[1], rel=1e-5)
+
+
 def variable() -> tuple[Any, Assign]:
     strength = keras.Variable(0.0, trainable=False)
     return lambda y_true, y_pred: penalised(y_true, y_pred, strength), strength.assign

@@ -144,7 +144,9 @@ model.fit(x, y, epochs=3, callbacks=[Anneal()], verbose=0)
 
         name = change.slot.name
         old, new = _shown(change.before), _shown(change.after)
-        copied = name.startswith("loss_weights[")
+        copied = name.startswith("loss_weights[") and not isinstance(
+            change.before, np.ndarray
+        )  # that is a variable's value
         return Finding(
             code=self.code,
             name=self.name,
