@@ -90,7 +90,8 @@ def make_objective():
     return lp.Objective(
         [
             lp.Term(measurement, output="u", target="u", measured=lp.target("measured"), weight=16.0),
-            lp.Term(law),  # u, du_dt and k are outputs of these names
+            # du_dt and k are bound by name; "u" is also a target, so it has to be said which is meant.
+            lp.Term(law, u=lp.output("u")),
         ]
     )
 
