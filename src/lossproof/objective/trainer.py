@@ -16,7 +16,9 @@ from lossproof.objective.helpers import TrainedVariables, helper_layers, term_va
 from lossproof.objective.metric_targets import by_output, weights_by_output
 from lossproof.objective.naming import Named, input_names, named, output_names, static_inputs, static_outputs
 from lossproof.objective.objective import Objective
+from lossproof.objective.reduction import Seen
 from lossproof.objective.references import PACKAGE, Target
+from lossproof.objective.steps import train_step
 from lossproof.objective.steps.contract import Parts
 from lossproof.objective.taps import NoTaps, Taps
 from lossproof.objective.targets import named_targets, wanted_targets
@@ -48,6 +50,13 @@ class Trainer(CompiledByObjective, TrainedVariables):
             at the first batch, before any weight changes.
     """
 
+    def __new__(cls, model: keras.Model, objective: Any, name: str | None = None) -> Self:
+        """A Trainer with a step of its own, if the strategy needs one; Keras's is kept wherever it does."""
+        weighting = getattr(objective, "weighting", None)
+        chosen = GradientTrainer if cls is Trainer and getattr(weighting, "needs_gradients", False) else cls
+        made: Self = super().__new__(chosen, model, objective, name=name)
+        return made
+
     def __init__(self, model: keras.Model, objective: Any, name: str | None = None) -> None:
         _check_model(model)
         if not isinstance(objective, Objective):
@@ -74,6 +83,7 @@ class Trainer(CompiledByObjective, TrainedVariables):
         self.term_log = TermLog(objective.names, moving)
         self._call_takes = inspect.signature(model.call).parameters
         self._bound: dict[Any, tuple[Bound, ...]] = {}
+        self._seen: Seen = {}
         self._taps: Taps | NoTaps | None = None
         known = Candidates(static_outputs(model), static_inputs(model), None, model)
         self._early = [bind(one, known) for one in objective]
@@ -136,9 +146,8 @@ class Trainer(CompiledByObjective, TrainedVariables):
         taps = self._tapped().values(y_pred)
         if taps is None:  # other predictions than the Trainer's last: the taps are those of a pass on the same inputs
             taps = self._tapped().values(self.call(x, training=training))
-        first = next(one for one in keras.tree.flatten(x) if one is not None)
-        there = Tensors(outputs, inputs, targets, taps or {}, sample_weight, self.steps_made(), first.shape[0])
-        return evaluate(bound, there)
+        there = Tensors(outputs, inputs, targets, taps or {}, sample_weight, self.steps_made())
+        return evaluate(bound, there, self._seen)
 
     def loss_parts(self, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Parts:
         """The loss before it is summed; counts the step and takes the terms into the logs. Once per step."""
@@ -204,32 +213,7 @@ class Trainer(CompiledByObjective, TrainedVariables):
         every = getattr(inner, "gradient_accumulation_steps", None)
         return batches // every if every else batches
 
-    # Steps and logs --------------------------------------------------------------------------------------------------
-
-    def train_step(self, *args: Any, **kwargs: Any) -> Any:
-        """One step, Keras's own; or, for strategies that need the gradient of each term, the backend's of ours."""
-        try:
-            if self.weighting is not None and self.weighting.needs_gradients:
-                from lossproof.objective.steps import train_step
-
-                return train_step(self, *args, **kwargs)
-            return super().train_step(*args, **kwargs)
-        finally:
-            self._tapped().forget()
-
-    def test_step(self, *args: Any, **kwargs: Any) -> Any:
-        """One step of evaluation, Keras's own."""
-        try:
-            return super().test_step(*args, **kwargs)
-        finally:
-            self._tapped().forget()
-
-    def predict_step(self, *args: Any, **kwargs: Any) -> Any:
-        """One step of prediction, Keras's own."""
-        try:
-            return super().predict_step(*args, **kwargs)
-        finally:
-            self._tapped().forget()
+    # Fitting and logs -------------------------------------------------------------------------------------------------
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.fit`."""
@@ -272,6 +256,15 @@ class Trainer(CompiledByObjective, TrainedVariables):
         return cls(
             read(config["model"], custom_objects), read(config["objective"], custom_objects), name=config["name"]
         )
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class GradientTrainer(Trainer):
+    """What `lp.Trainer` makes for a strategy that needs the gradient of each term."""
+
+    def train_step(self, *args: Any, **kwargs: Any) -> Any:
+        """One step, with the terms' gradients from one pass and combined by the strategy."""
+        return train_step(self, *args, **kwargs)
 
 
 def _check_model(model: Any) -> None:
