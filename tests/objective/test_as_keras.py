@@ -111,6 +111,16 @@ def test_a_mask_can_be_left_out():
     np.testing.assert_allclose(logs["all"], errors.mean(), rtol=1e-5)
 
 
+def test_masks_do_not_change_the_sample_weights_of_the_next_term():
+    # Keras on torch multiplies the mask into the weights that it was given.
+    ids = np.array([[1, 2, 0, 0, 0], [3, 0, 0, 0, 0]] * 4)
+    y, weight = np.ones((8, 5, 1), "float32"), np.full((8, 5), 2.0, "float32")
+    trainer = lp.Trainer(sequence_model(), [lp.Term("mse"), lp.Term("mse", name="again")])
+    trainer.compile("sgd")
+    logs = trainer.evaluate(ids, y, sample_weight=weight, verbose=0, return_dict=True)
+    assert logs["mse"] == logs["again"]
+
+
 def test_weights_per_sample_act_on_samples_of_finer_values():
     # Keras raises here, or, where B == T, weights the time steps.
     rng = np.random.default_rng(0)

@@ -264,12 +264,6 @@ AT_THE_FIRST_BATCH = {
         (X, Y),
         r"the parameter 'temperature' of needs_more is bound to nothing.*Outputs: 'out'. Targets: .*Inputs: 'x'",
     ),
-    "weights for another target": (
-        two_heads,
-        [nll_term()],
-        (X, {"rating": Y}, {"ratin": W}),
-        r"sample_weight has 'ratin', and the targets are 'rating'",
-    ),
 }
 
 
@@ -308,3 +302,18 @@ def test_a_parameter_is_bound_by_its_name():
     logs = trainer.evaluate(X, {"truth": Y}, verbose=0, return_dict=True)
     errors = np.square(np.asarray(model.predict(X, verbose=0)["rating"], "float64") - Y)
     assert logs["named"] == pytest.approx(errors.mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"ratin": W}, r"sample_weight has 'ratin', and the targets are 'rating', 'other'"),
+        ([W, W, W], r"sample_weight is a list of 3 where there are 2 targets: 'rating', 'other'"),
+    ],
+)
+def test_sample_weights_by_target(weights, message):
+    # `fit` on arrays refuses these before we see them; other sources of batches do not.
+    model = two_heads()
+    trainer = lp.Trainer(model, [lp.Term("mse", output="rating")])
+    with pytest.raises(ValueError, match=message):
+        trainer.term_values(X, {"rating": Y, "other": Y}, model(X), sample_weight=weights)

@@ -182,13 +182,11 @@ def _check_scalar(term: Term, weighted: bool, mask: Tensor | None) -> None:
 
 
 def _as_fine_as(sample_weight: Tensor, mask: Tensor) -> Tensor:
-    """Weights of the shape of the mask with which Keras is going to multiply them."""
-    weight = ops.convert_to_tensor(sample_weight)
+    """Weights of the shape of the mask, in a tensor of their own: on torch, Keras multiplies the mask into the one it gets."""
+    weight = ops.cast(ops.convert_to_tensor(sample_weight), keras.config.floatx())
     while 0 < len(weight.shape) < len(mask.shape):
         weight = ops.expand_dims(weight, -1)
-    if len(weight.shape) != len(mask.shape) or tuple(weight.shape) == tuple(mask.shape):
-        return weight
-    return ops.broadcast_to(weight, ops.shape(mask))
+    return weight * ops.ones_like(mask, dtype=weight.dtype) if len(weight.shape) == len(mask.shape) else weight
 
 
 def reduced(loss: Any, term: Term, y_true: Any, y_pred: Any, sample_weight: Tensor | None, seen: Seen) -> Tensor:

@@ -14,7 +14,15 @@ from lossproof.objective.compiling import CompiledByObjective
 from lossproof.objective.evaluation import Tensors, evaluate
 from lossproof.objective.helpers import TrainedVariables, helper_layers, term_variables
 from lossproof.objective.metric_targets import by_output, weights_by_output
-from lossproof.objective.naming import Named, input_names, named, output_names, static_inputs, static_outputs
+from lossproof.objective.naming import (
+    Named,
+    input_names,
+    named,
+    output_names,
+    static_inputs,
+    static_outputs,
+    without_extras,
+)
 from lossproof.objective.objective import Objective
 from lossproof.objective.reduction import Seen
 from lossproof.objective.references import PACKAGE, Target
@@ -80,7 +88,8 @@ class Trainer(CompiledByObjective, TrainedVariables):
         self.helpers = helper_layers(objective)
         strategic = self.weighting is not None and self.weighting.moving
         moving = [one.name for one in objective if strategic or moves(one.weight)]
-        self.term_log = TermLog(objective.names, moving)
+        rising = [one.name for one in objective if isinstance(one.weight, float) and one.weight < 0]
+        self.term_log = TermLog(objective.names, moving, rising)
         self._call_takes = inspect.signature(model.call).parameters
         self._bound: dict[Any, tuple[Bound, ...]] = {}
         self._seen: Seen = {}
@@ -100,6 +109,7 @@ class Trainer(CompiledByObjective, TrainedVariables):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """The outputs of the model."""
         passed = {"training": training} if "training" in self._call_takes else {}
+        inputs = without_extras(inputs, self.model)
         if isinstance(self.model, keras.Sequential) and not self.model.built:
             self.model.build(inputs.shape)
         return self._tapped().call(lambda: self.model(inputs, **passed))
@@ -121,8 +131,7 @@ class Trainer(CompiledByObjective, TrainedVariables):
         parts = self.loss_parts(x, y, y_pred, sample_weight, training)
         weighting = self.weighting
         total = sum(parts.values) if weighting is None else weighting.total(parts.values, training=training)
-        self.track_weights()
-        self._track_contributions(parts, x)
+        self.track_weights(parts, x)
         return total if parts.added is None else total + parts.added
 
     def term_values(
@@ -166,18 +175,24 @@ class Trainer(CompiledByObjective, TrainedVariables):
         pairs = zip(values.values(), weights, strict=True)
         return Parts(tuple(v if isinstance(w, float) and w == 1.0 else v * w for v, w in pairs), added)
 
-    def track_weights(self) -> None:
-        """Take the strategy's weights into the logs, once `weighting` has set them in this step."""
+    def track_weights(self, parts: Parts | None = None, x: Any = None) -> None:
+        """Take the strategy's weights into the logs, once `weighting` has set them in this step.
+
+        Args:
+            parts: What `loss_parts` returned, for the contributions of terms whose weight changes.
+            x: The inputs.
+        """
         strategic = self._strategic_weights()
         if strategic:
             self.term_log.scale_weights([strategic[name] for name in self.term_log.moving])
+        if parts is not None:
+            self._track_contributions(parts, x, strategic)
 
     def _strategic_weights(self) -> dict[str, Tensor]:
         return self.weighting.term_weights() if self.weighting is not None and self.weighting.moving else {}
 
-    def _track_contributions(self, parts: Parts, x: Any) -> None:
-        """Take the weighted values of terms whose weight changes into the logs."""
-        log, strategic = self.term_log, self._strategic_weights()
+    def _track_contributions(self, parts: Parts, x: Any, strategic: dict[str, Tensor]) -> None:
+        log = self.term_log
         if not log.moving:
             return
         values = dict(zip(self.objective.names, parts.values, strict=True))
