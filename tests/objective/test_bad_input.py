@@ -98,7 +98,7 @@ AT_CONSTRUCTION = {
         r"lp.layer\('other'\) is not part of what the model .* computes",
     ),
     "a symbolic tensor": (
-        lambda: lp.Trainer(*(lambda m: (m, [lp.Term(size, activation=m.outputs[0])]))(line())),
+        lambda: lp.Trainer(line(), [lp.Term(size, activation=line().outputs[0])]),
         r"a symbolic tensor of a model has no value outside of it. Write activation=lp.layer\(tensor\)",
     ),
     "no model": (lambda: lp.Trainer(squared, [lp.Term("mse")]), r"takes a keras.Model first, found function"),

@@ -131,7 +131,7 @@ def test_gradients_flow_through_taps():
 
 
 def test_a_tap_that_is_an_output():
-    x, y = data(16)
+    x, _ = data(16)
     model = line()
     logs = evaluated(model, [term(tapped=lp.layer("out"))], x)
     assert logs["compared"] == 0.0

@@ -1,4 +1,4 @@
-"""The part of a Trainer that is compiled: without a loss, since the objective is the loss."""
+"""The part of a Trainer that is compiled, without a loss, and run."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import Any
 
 import keras
 
+from lossproof import keras_private
 from lossproof.objective.nearest import listed
 from lossproof.objective.objective import Objective
 
 
 class CompiledByObjective(keras.Model):
-    """A model that `compile` gives an optimizer and metrics, and no loss."""
+    """A model that `compile` gives an optimizer and metrics, and no loss: the objective is the loss."""
 
     objective: Objective
 
@@ -43,3 +44,13 @@ class CompiledByObjective(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
             self.optimizer.build(self.trainable_variables)
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.fit`."""
+        with keras_private.values_kept(self):
+            return super().fit(*args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`."""
+        with keras_private.values_kept(self):
+            return super().evaluate(*args, **kwargs)

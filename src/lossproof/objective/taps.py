@@ -110,7 +110,7 @@ class Taps:
             result = extended.run().call(inputs, *args, **kwargs)
             values.update(zip(extended.tensors, result["taps"], strict=True))
             outputs = result["outputs"]
-            return outputs[0] if isinstance(outputs, list) and len(outputs) == 1 else outputs
+            return outputs[0] if isinstance(outputs, (list, tuple)) and len(outputs) == 1 else outputs
 
         return call
 

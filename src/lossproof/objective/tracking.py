@@ -12,11 +12,13 @@ from lossproof import keras_private
 
 Tensor = Any
 
+_MetricsList: Any = keras_private.metrics_list()
+
 ADDED = "regularization"
 REST = "weighting_rest"
 
 
-class TermLog(keras_private.metrics_list()):  # type: ignore[misc] - a class of Keras's, Any to mypy
+class TermLog(_MetricsList):
     """All logs of the terms in one state: few updates per step, however many terms.
 
     Means are weighted by batch size, as Keras weighs the loss. The last weights are kept as sums and a count, so that replicas

@@ -228,12 +228,7 @@ class Trainer(CompiledByObjective, TrainedVariables):
         every = getattr(inner, "gradient_accumulation_steps", None)
         return batches // every if every else batches
 
-    # Fitting and logs -------------------------------------------------------------------------------------------------
-
-    def fit(self, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.fit`."""
-        with keras_private.values_kept(self):
-            return super().fit(*args, **kwargs)
+    # Logs -------------------------------------------------------------------------------------------------------------
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Update the compiled metrics, each output with the target of its name, and return all logs."""
