@@ -134,5 +134,5 @@ def _mask(bound: Bound, made: Named) -> Tensor | None:
 
 
 def _without_mask(tensor: Tensor) -> Tensor:
-    # A tensor of its own, so that the user's keeps its mask.
-    return tensor if keras_private.keras_mask(tensor) is None else ops.reshape(tensor, ops.shape(tensor))
+    # A tensor of its own, so that the user's keeps its mask; a reshape or cast to the same is none on every backend.
+    return tensor if keras_private.keras_mask(tensor) is None else tensor * ops.ones((), dtype=tensor.dtype)
