@@ -96,7 +96,7 @@ def test_helpers_variables_and_constants_are_saved(tmp_path):
 
 
 def imitate(y_pred, x, teacher, scale, power):
-    return ops.mean(ops.power(y_pred - teacher(x), power) * scale, axis=-1)
+    return ops.mean(ops.power(y_pred - teacher(x), power) * ops.convert_to_tensor(scale), axis=-1)
 
 
 class Subclassed(keras.Model):

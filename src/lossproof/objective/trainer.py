@@ -262,10 +262,9 @@ class Trainer(CompiledByObjective, TrainedVariables):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """The trainer that `get_config` described."""
-        read = keras.saving.deserialize_keras_object
-        return cls(
-            read(config["model"], custom_objects), read(config["objective"], custom_objects), name=config["name"]
-        )
+        with keras.saving.custom_object_scope(custom_objects or {}):
+            model = keras.saving.deserialize_keras_object(config["model"])
+            return cls(model, Objective.from_config(config["objective"]), name=config["name"])
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
