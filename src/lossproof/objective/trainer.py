@@ -15,7 +15,9 @@ from lossproof.objective.metric_targets import by_output, weights_by_output
 from lossproof.objective.naming import Named, input_names, named, output_names, static_inputs, static_outputs
 from lossproof.objective.objective import Objective
 from lossproof.objective.references import PACKAGE, Target
+from lossproof.objective.steps import train_step
 from lossproof.objective.steps.contract import Parts
+from lossproof.objective.steps.replicas import processes
 from lossproof.objective.taps import NoTaps, Taps
 from lossproof.objective.targets import named_targets, wanted_targets
 from lossproof.objective.tracking import Latest, Means, count_rows
@@ -219,11 +221,10 @@ class Trainer(keras.Model):
     # Steps and logs --------------------------------------------------------------------------------------------------
 
     def train_step(self, *args: Any, **kwargs: Any) -> Any:
-        """One step, Keras's own; or, for strategies that need the gradient of each term, the backend's of ours."""
+        """One step, Keras's own; ours for strategies that need each term's gradient, and for several torch processes."""
         try:
-            if self.weighting is not None and self.weighting.needs_gradients:
-                from lossproof.objective.steps import train_step
-
+            gradients = self.weighting is not None and self.weighting.needs_gradients
+            if gradients or processes() > 1:
                 return train_step(self, *args, **kwargs)
             return super().train_step(*args, **kwargs)
         finally:
