@@ -74,7 +74,7 @@ def bind(term: Term, there: Candidates) -> Bound:
     return bound
 
 
-def _bind_one(bound: Bound, name: str, value: Any, there: Candidates) -> Bound:  # noqa: C901 - one case per reference
+def _bind_one(bound: Bound, name: str, value: Any, there: Candidates) -> Bound:
     term = bound.term
     if not isinstance(value, Reference):
         return replace(bound, constants={**bound.constants, name: _constant(value, term, name)})
@@ -117,7 +117,7 @@ def _or_no_targets(targets: Named, term: Term, parameter: str) -> Named:
 
 def _constant(value: Any, term: Term, parameter: str) -> Any:
     if isinstance(value, keras.KerasTensor):
-        raise ValueError(
+        raise TypeError(
             f"Term {term.name!r}, argument {parameter!r}: a symbolic tensor of a model has no value outside of it. "
             f"Write {parameter}=lp.layer(tensor)."
         )
@@ -167,8 +167,12 @@ def _bind_by_name(bound: Bound, name: str, there: Candidates) -> Bound:
             f"{where} fits several things: {', '.join(text for text, _ in found)}. "
             f"Say which: lp.Term({term.function.name}, {name}={found[0][0]})."
         )
-    groups = {"outputs": there.outputs or {}, "targets": there.targets or {}, "inputs": there.inputs or {}}
-    groups["layers"] = _layer_names(there)
+    groups = {
+        "outputs": list(there.outputs or ()),
+        "targets": list(there.targets or ()),
+        "inputs": list(there.inputs or ()),
+        "layers": _layer_names(there),
+    }
     everything = [one for names in groups.values() for one in names]
     raise ValueError(
         f"{where} is bound to nothing, and no output, target, input or layer is called so. "

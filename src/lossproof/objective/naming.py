@@ -76,6 +76,9 @@ def look_up(kind: str, name: str | int | None, candidates: Named, term: str, par
     Args:
         kind: "output", "input" or "target", for the error.
         name: As the reference has it; None for the only one.
+        candidates: What there is.
+        term: The name of the term, for the error.
+        parameter: The parameter of its function, for the error.
 
     Raises:
         ValueError: none or several fit; the candidates are listed, and the nearest is suggested.

@@ -9,6 +9,7 @@ import keras
 
 from lossproof.objective.nearest import listed
 from lossproof.objective.references import PACKAGE
+from lossproof.objective.serialization import term_config
 from lossproof.objective.term import Term
 from lossproof.objective.weighting.base import Weighting
 
@@ -25,7 +26,7 @@ class Objective:
         TypeError, ValueError: no terms, terms that are none, or two of one name.
     """
 
-    def __init__(self, terms: Sequence[Term], weighting: Weighting | None = None) -> None:
+    def __init__(self, terms: Sequence[Any], weighting: Any = None) -> None:
         if isinstance(terms, (Term, str)):
             raise TypeError("lp.Objective takes a list of terms: lp.Objective([term]).")
         self.terms = tuple(Term(one) if isinstance(one, str) else one for one in terms)
@@ -57,16 +58,22 @@ class Objective:
     def __repr__(self) -> str:
         return f"<lp.Objective of {listed(self.names)}>"
 
-    def get_config(self) -> dict[str, Any]:
-        """What `from_config` makes the same objective of; serializable by Keras."""
-        serialize = keras.saving.serialize_keras_object
-        return {"terms": [serialize(one) for one in self.terms], "weighting": serialize(self.weighting)}
+    def get_config(self, model: Any = None) -> dict[str, Any]:
+        """What `from_config` makes the same objective of; serializable by Keras.
+
+        Args:
+            model: The model whose layers the terms refer to, where they do so by layer or tensor and not by name.
+        """
+        return {
+            "terms": [term_config(one, model) for one in self.terms],
+            "weighting": keras.saving.serialize_keras_object(self.weighting),
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """The objective that `get_config` described."""
-        read = keras.saving.deserialize_keras_object
-        return cls([read(one) for one in config["terms"]], weighting=read(config["weighting"]))
+        weighting = keras.saving.deserialize_keras_object(config["weighting"])
+        return cls([Term.from_config(one) for one in config["terms"]], weighting=weighting)
 
 
 def _check_names(names: tuple[str, ...]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -51,7 +50,7 @@ def loss_of(term: Term, two_arguments: bool, constants: dict[str, Any]) -> Any:
     """
     read = term.function
     if read.is_loss:
-        loss = copy.copy(read.function)
+        loss: Any = _copied(read.function)
         loss.reduction, loss.name = term.reduction, term.name
         return loss
     if two_arguments:
@@ -71,7 +70,7 @@ def checked(loss: Any, term: Term, rows: int | None, weight_rank: int | None) ->
     Values finer than the weights (or the mask) are averaged over their further axes first ("sum": summed), so that
     weights of shape (batch,) act on samples. Keras would raise, or weight another axis if it has the same length.
     """
-    looking = copy.copy(loss)
+    looking = _copied(loss)
     original = loss.call
     if isinstance(loss, TermLoss):  # its call reads attributes of the copy
         original = lambda *args: TermLoss.call(looking, *args)  # noqa: E731
@@ -93,6 +92,13 @@ def checked(loss: Any, term: Term, rows: int | None, weight_rank: int | None) ->
     looking.call = call
     looking.in_mask = None
     return looking
+
+
+def _copied(loss: Any) -> Any:
+    # Not copy.copy, for which Keras saves and loads its objects.
+    other = object.__new__(type(loss))
+    vars(other).update(vars(loss))
+    return other
 
 
 def check_values(values: Any, term: Term, rows: int | None, weight_rank: int | None, mask: Tensor | None) -> None:

@@ -68,6 +68,11 @@ class LayerOutput(Reference):
     call: int | None = None
     output: int | None = None
 
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor, a layer or tensor by its name."""
+        given = self.layer
+        return {**super().get_config(), "layer": given if isinstance(given, str) else given.name}
+
     def __str__(self) -> str:
         named = self.layer if isinstance(self.layer, str) else getattr(self.layer, "name", str(self.layer))
         more = "".join(f", {key}={getattr(self, key)}" for key in ("call", "output") if getattr(self, key) is not None)

@@ -6,6 +6,7 @@ unit. Every schedule is a function of t alone, so a Trainer that is loaded goes 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -132,8 +133,8 @@ class Cyclical(_Schedule):
 
         tau = ((t - begin) mod period) / period,    w(t) = start + (end - start) * f(min(tau / ratio, 1))
 
-    Fu et al., "Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanishing", 2019 (NAACL), equations 6 and 7: period
-    is their T / M, ratio their R, cycles their M. They count t from 1, here it is counted from 0.
+    Fu et al., "Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanishing", 2019 (NAACL), equations 6 and 7:
+    period is their T / M, ratio their R, cycles their M. They count t from 1, here it is counted from 0.
 
     Args:
         start: The value at the beginning of each cycle.
@@ -216,7 +217,7 @@ class Piecewise(keras.optimizers.schedules.LearningRateSchedule):
                 f'lp.schedules.Piecewise(interpolation={interpolation!r}) is neither "constant" nor "linear".'
             )
         self.interpolation = interpolation
-        if not self.boundaries or any(b <= a for a, b in zip(self.boundaries, self.boundaries[1:], strict=False)):
+        if not self.boundaries or any(b <= a for a, b in itertools.pairwise(self.boundaries)):
             raise ValueError(
                 f"lp.schedules.Piecewise(boundaries={self.boundaries}): expected at least one step, increasing."
             )
@@ -237,7 +238,7 @@ class Piecewise(keras.optimizers.schedules.LearningRateSchedule):
                 value = ops.where(step > boundary, ops.cast(after, floatx), value)
             return value
         corners = list(zip(self.boundaries, self.values, strict=True))
-        for (left, before), (right, after) in zip(corners, corners[1:], strict=False):
+        for (left, before), (right, after) in itertools.pairwise(corners):
             part = ops.clip(ops.cast(step - left, floatx) / (right - left), 0.0, 1.0)
             value = ops.where(step > left, before * (1.0 - part) + after * part, value)
         return value

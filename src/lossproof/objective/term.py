@@ -10,6 +10,7 @@ import keras
 from lossproof.objective.functions import TermFunction, term_function, unserializable_because
 from lossproof.objective.nearest import did_you_mean, listed
 from lossproof.objective.references import PACKAGE, Output, Reference, Target
+from lossproof.objective.serialization import remember, term_arguments, term_config
 from lossproof.objective.weights import checked_weight
 
 REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "mean_with_sample_weight")
@@ -39,8 +40,9 @@ class Term:
             fails with the reason, while its weights can still be saved.
         arguments: Arguments of the function whose names are taken by those above, e.g. `{"weight": lp.input("w")}`.
         **bindings: Arguments of the function by parameter name: references (`lp.output("mean")`, ...) or constants, which
-            are passed on as they are. A parameter that is neither bound nor has a default is looked up by its name among
-            outputs, targets, inputs and layers: one match binds.
+            are passed on as they are. A layer or model among them (a teacher, a discriminator) is used in its present
+            state and not trained; a `keras.Variable` is trained if it is trainable. A parameter that is neither bound nor
+            has a default is looked up by its name among outputs, targets, inputs and layers: one match binds.
 
     Floating-point tensors reach the function in float32 (`keras.config.floatx()`), as with losses of Keras, also under
     mixed precision; so do targets of any type (see `lp.target(dtype=...)`). Between `y_true` and `y_pred`, and only there,
@@ -50,7 +52,7 @@ class Term:
         TypeError, ValueError: with what was expected, found, and what to write instead.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords, each with a default
         self,
         function: Any,
         *,
@@ -117,6 +119,7 @@ class Term:
     def _check_serializable(self) -> None:
         because = unserializable_because(self.function.function) if not self.function.is_loss else None
         if because is None:
+            remember(self.function.function)
             return
         raise ValueError(
             f"Term {self.name!r} cannot be saved: its function is {because}. Define it with `def` at the top level of a "
@@ -126,15 +129,11 @@ class Term:
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` makes the same term of; serializable by Keras."""
-        from lossproof.objective.serialization import term_config
-
         return term_config(self)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """The term that `get_config` described."""
-        from lossproof.objective.serialization import term_arguments
-
         return cls(**term_arguments(config))
 
     def __repr__(self) -> str:

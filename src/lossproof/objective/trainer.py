@@ -10,7 +10,9 @@ from keras import ops
 
 from lossproof import keras_private
 from lossproof.objective.binding import Bound, Candidates, bind
+from lossproof.objective.compiling import CompiledByObjective
 from lossproof.objective.evaluation import Tensors, evaluate
+from lossproof.objective.helpers import TrainedVariables, helper_layers, term_variables
 from lossproof.objective.metric_targets import by_output, weights_by_output
 from lossproof.objective.naming import Named, input_names, named, output_names, static_inputs, static_outputs
 from lossproof.objective.objective import Objective
@@ -20,14 +22,14 @@ from lossproof.objective.steps.contract import Parts
 from lossproof.objective.steps.replicas import processes
 from lossproof.objective.taps import NoTaps, Taps
 from lossproof.objective.targets import named_targets, wanted_targets
-from lossproof.objective.tracking import Latest, Means, count_rows
+from lossproof.objective.tracking import TermLog, count_rows
 from lossproof.objective.weights import moves, weight_now
 
 Tensor = Any
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Trainer(keras.Model):
+class Trainer(CompiledByObjective, TrainedVariables):
     """Trains a model on an objective, under plain `compile` / `fit`.
 
     Args:
@@ -67,8 +69,11 @@ class Trainer(keras.Model):
             trainable=False,
             aggregation="only_first_replica",
         )
-        self.term_variables = [one.weight for one in objective if isinstance(one.weight, keras.Variable)]
-        self._make_logs()
+        self.term_variables = term_variables(objective)
+        self.helpers = helper_layers(objective)
+        strategic = self.weighting is not None and self.weighting.moving
+        moving = [one.name for one in objective if strategic or moves(one.weight)]
+        self.term_log = TermLog(objective.names, moving)
         self._call_takes = inspect.signature(model.call).parameters
         self._bound: dict[Any, tuple[Bound, ...]] = {}
         self._taps: Taps | NoTaps | None = None
@@ -76,17 +81,6 @@ class Trainer(keras.Model):
         self._early = [bind(one, known) for one in objective]
         if model.built:
             self.built = True
-
-    def _make_logs(self) -> None:
-        strategic = self.weighting is not None and self.weighting.moving
-        self._moving = [one.name for one in self.objective if strategic or moves(one.weight)]
-        self._means = Means([*self.objective.names, "regularization"], name="terms")
-        self._means.hidden.add("regularization")
-        self._weights = Latest([f"{name}_weight" for name in self._moving], name="weights") if self._moving else None
-        contributions = [f"{name}_contribution" for name in self._moving]
-        self._contributions = Means([*contributions, "weighting_rest"], name="contributions") if self._moving else None
-        if self._contributions is not None:
-            self._contributions.hidden.add("weighting_rest")
 
     # The forward pass ------------------------------------------------------------------------------------------------
 
@@ -117,11 +111,10 @@ class Trainer(keras.Model):
     ) -> Tensor:
         """The scalar total of a batch; Keras calls it in each step."""
         parts = self.loss_parts(x, y, y_pred, sample_weight, training)
-        if self.weighting is None:
-            total = sum(parts.values)
-        else:
-            total = self.weighting.total(parts.values, training=training)
-        self.track_weights(parts, x)
+        weighting = self.weighting
+        total = sum(parts.values) if weighting is None else weighting.total(parts.values, training=training)
+        self.track_weights()
+        self._track_contributions(parts, x)
         return total if parts.added is None else total + parts.added
 
     def term_values(
@@ -155,40 +148,35 @@ class Trainer(keras.Model):
         values = self.term_values(x, y, y_pred, sample_weight, training)
         step = self.steps_made()
         weights = [weight_now(one.weight, step) for one in self.objective]
-        logged = [keras_private.undivided(value) for value in values.values()]
-        rest = ops.zeros(()) if added is None else keras_private.undivided(added)
-        if added is not None:
-            self._means.hidden.discard("regularization")
-        self._means.update_state([*logged, rest], count_rows(x))
-        if self._weights is not None:
-            moving = [w for one, w in zip(self.objective, weights, strict=True) if one.name in self._moving]
-            self._weights.update_state(moving)
+        log = self.term_log
+        undivided = keras_private.undivided
+        log.update_state(
+            [undivided(value) for value in values.values()], None if added is None else undivided(added), count_rows(x)
+        )
+        log.update_weights([w for one, w in zip(self.objective, weights, strict=True) if one.name in log.moving])
         if training:
             self.batches.assign_add(1)
         pairs = zip(values.values(), weights, strict=True)
         return Parts(tuple(v if isinstance(w, float) and w == 1.0 else v * w for v, w in pairs), added)
 
-    def track_weights(self, parts: Parts | None = None, x: Any = None) -> None:
-        """Take the strategy's weights into the logs, and the contributions of terms whose weight changes.
-
-        Args:
-            parts: What `loss_parts` returned in the same trace; without it contributions are not logged.
-            x: The inputs.
-        """
-        if self._weights is None or self._contributions is None:
-            return
-        strategic = self.weighting.term_weights() if self.weighting is not None and self.weighting.moving else {}
+    def track_weights(self) -> None:
+        """Take the strategy's weights into the logs, once `weighting` has set them in this step."""
+        strategic = self._strategic_weights()
         if strategic:
-            own = self._weights.result()
-            self._weights.update_state([own[f"{name}_weight"] * strategic[name] for name in self._moving])
-        if parts is None:
+            self.term_log.scale_weights([strategic[name] for name in self.term_log.moving])
+
+    def _strategic_weights(self) -> dict[str, Tensor]:
+        return self.weighting.term_weights() if self.weighting is not None and self.weighting.moving else {}
+
+    def _track_contributions(self, parts: Parts, x: Any) -> None:
+        """Take the weighted values of terms whose weight changes into the logs."""
+        log, strategic = self.term_log, self._strategic_weights()
+        if not log.moving:
             return
-        by_name = dict(zip(self.objective.names, parts.values, strict=True))
-        logged = [keras_private.undivided(by_name[name]) * strategic.get(name, 1.0) for name in self._moving]
+        values = dict(zip(self.objective.names, parts.values, strict=True))
+        weighted = [keras_private.undivided(values[name]) * strategic.get(name, 1.0) for name in log.moving]
         rest = self.weighting.rest() if self.weighting is not None else None
-        if rest is not None:
-            self._contributions.hidden.discard("weighting_rest")
-        self._contributions.update_state([*logged, ops.zeros(()) if rest is None else rest], count_rows(x))
+        log.update_contributions(weighted, rest, count_rows(x))
 
     def _added(self) -> Tensor | None:
         """The sum of regularization and added losses; the share of this replica."""
@@ -261,53 +249,22 @@ class Trainer(keras.Model):
 
     def get_metrics_result(self) -> dict[str, Any]:
         """All logs: the loss, the terms, what moves, and the compiled metrics, which yield where names are the same."""
-        own = [one for one in (self._loss_tracker, self._means, self._weights, self._contributions) if one is not None]
+        first = [keras_private.loss_tracker(self), self.term_log]
         logs: dict[str, Any] = {}
-        for metric in [*own, *(one for one in self.metrics if not any(one is mine for mine in own))]:
+        for metric in [*first, *(one for one in self.metrics if not any(one is own for own in first))]:
+            if metric is None:
+                continue
             result = metric.result()
             for name, value in (result if isinstance(result, dict) else {metric.name: result}).items():
                 logs[_free(name, logs)] = value
         return logs
 
-    # Compiling and saving --------------------------------------------------------------------------------------------
-
-    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None, **kwargs: Any) -> None:
-        """As `keras.Model.compile`, without `loss` and `loss_weights`: the objective is the loss.
-
-        Raises:
-            ValueError: one of them was given.
-        """
-        for name, value in (("loss", loss), ("loss_weights", loss_weights)):
-            if value is not None:
-                raise ValueError(
-                    f"compile({name}=...) was given to an lp.Trainer, whose loss is its objective: "
-                    f"{', '.join(map(repr, self.objective.names))}. Leave it out; "
-                    + (
-                        "a loss is a term: lp.Term('mse')."
-                        if name == "loss"
-                        else "weights are those of the terms: lp.Term(..., weight=0.5)."
-                    )
-                )
-        super().compile(optimizer, **kwargs)
-
-    def get_compile_config(self) -> dict[str, Any]:
-        """The arguments of the last `compile`, as Keras saves them."""
-        return {
-            key: value for key, value in super().get_compile_config().items() if key not in ("loss", "loss_weights")
-        }
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile as a saved trainer was."""
-        if not config:
-            return
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.optimizer.build(self.trainable_variables)
+    # Saving --------------------------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
         """The model and the objective."""
         serialize = keras.saving.serialize_keras_object
-        return {"name": self.name, "model": serialize(self.model), "objective": serialize(self.objective)}
+        return {"name": self.name, "model": serialize(self.model), "objective": self.objective.get_config(self.model)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
