@@ -11,6 +11,7 @@ from keras import ops
 from lossproof import keras_private
 from lossproof.objective.binding import Bound, Candidates, bind
 from lossproof.objective.compiling import CompiledByObjective
+from lossproof.objective.evaluating import EvaluatedByObjective
 from lossproof.objective.evaluation import Tensors, evaluate
 from lossproof.objective.helpers import TrainedVariables, helper_layers, term_variables
 from lossproof.objective.metric_targets import by_output, weights_by_output
@@ -29,7 +30,7 @@ Tensor = Any
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Trainer(CompiledByObjective, TrainedVariables):
+class Trainer(CompiledByObjective, EvaluatedByObjective, TrainedVariables):
     """Trains a model on an objective, under plain `compile` / `fit`.
 
     Args:
@@ -73,7 +74,8 @@ class Trainer(CompiledByObjective, TrainedVariables):
         self.helpers = helper_layers(objective)
         strategic = self.weighting is not None and self.weighting.moving
         moving = [one.name for one in objective if strategic or moves(one.weight)]
-        self.term_log = TermLog(objective.names, moving)
+        combined = self.weighting.gradient_weights() if self.weighting is not None else {}
+        self.term_log = TermLog(objective.names, moving, tuple(combined))
         self._call_takes = inspect.signature(model.call).parameters
         self._bound: dict[Any, tuple[Bound, ...]] = {}
         self._taps: Taps | NoTaps | None = None
@@ -113,8 +115,7 @@ class Trainer(CompiledByObjective, TrainedVariables):
         parts = self.loss_parts(x, y, y_pred, sample_weight, training)
         weighting = self.weighting
         total = sum(parts.values) if weighting is None else weighting.total(parts.values, training=training)
-        self.track_weights()
-        self._track_contributions(parts, x)
+        self.track_weights(parts, x)
         return total if parts.added is None else total + parts.added
 
     def term_values(
@@ -159,11 +160,14 @@ class Trainer(CompiledByObjective, TrainedVariables):
         pairs = zip(values.values(), weights, strict=True)
         return Parts(tuple(v if isinstance(w, float) and w == 1.0 else v * w for v, w in pairs), added)
 
-    def track_weights(self) -> None:
-        """Take the strategy's weights into the logs, once `weighting` has set them in this step."""
+    def track_weights(self, parts: Parts, x: Any) -> None:
+        """Take the strategy's weights into the logs, once `weighting` has set them in this step, and the weighted values."""
         strategic = self._strategic_weights()
         if strategic:
             self.term_log.scale_weights([strategic[name] for name in self.term_log.moving])
+        if self.term_log.combined and self.weighting is not None:
+            self.term_log.update_coefficients(list(self.weighting.gradient_weights().values()))
+        self._track_contributions(parts, x)
 
     def _strategic_weights(self) -> dict[str, Tensor]:
         return self.weighting.term_weights() if self.weighting is not None and self.weighting.moving else {}
