@@ -11,6 +11,7 @@ from keras import ops
 from lossproof import keras_private
 from lossproof.objective.binding import Bound, Candidates, bind
 from lossproof.objective.compiling import CompiledByObjective
+from lossproof.objective.evaluating import EvaluatedByObjective
 from lossproof.objective.evaluation import Tensors, evaluate
 from lossproof.objective.helpers import TrainedVariables, helper_layers, term_variables
 from lossproof.objective.metric_targets import by_output, weights_by_output
@@ -28,6 +29,7 @@ from lossproof.objective.reduction import Seen
 from lossproof.objective.references import PACKAGE, Target
 from lossproof.objective.steps import train_step
 from lossproof.objective.steps.contract import Parts
+from lossproof.objective.steps.replicas import processes
 from lossproof.objective.taps import NoTaps, Taps
 from lossproof.objective.targets import named_targets, wanted_targets
 from lossproof.objective.tracking import TermLog, count_rows
@@ -59,9 +61,9 @@ class Trainer(CompiledByObjective, TrainedVariables):
     """
 
     def __new__(cls, model: keras.Model, objective: Any, name: str | None = None) -> Self:
-        """A Trainer with a step of its own, if the strategy needs one; Keras's is kept wherever it does."""
-        weighting = getattr(objective, "weighting", None)
-        chosen = GradientTrainer if cls is Trainer and getattr(weighting, "needs_gradients", False) else cls
+        """A Trainer with a step of its own, if strategy or torch processes need one; else Keras's does and is kept."""
+        own = processes() > 1 or getattr(getattr(objective, "weighting", None), "needs_gradients", False)
+        chosen = GradientTrainer if cls is Trainer and own else cls
         made: Self = super().__new__(chosen, model, objective, name=name)
         return made
 
@@ -89,7 +91,8 @@ class Trainer(CompiledByObjective, TrainedVariables):
         strategic = self.weighting is not None and self.weighting.moving
         moving = [one.name for one in objective if strategic or moves(one.weight)]
         rising = [one.name for one in objective if isinstance(one.weight, float) and one.weight < 0]
-        self.term_log = TermLog(objective.names, moving, rising)
+        combined = self.weighting.gradient_weights() if self.weighting is not None else {}
+        self.term_log = TermLog(objective.names, moving, rising, tuple(combined))
         self._call_takes = inspect.signature(model.call).parameters
         self._bound: dict[Any, tuple[Bound, ...]] = {}
         self._seen: Seen = {}
@@ -185,6 +188,8 @@ class Trainer(CompiledByObjective, TrainedVariables):
         strategic = self._strategic_weights()
         if strategic:
             self.term_log.scale_weights([strategic[name] for name in self.term_log.moving])
+        if self.term_log.combined and self.weighting is not None:
+            self.term_log.update_coefficients(list(self.weighting.gradient_weights().values()))
         if parts is not None:
             self._track_contributions(parts, x, strategic)
 
@@ -268,11 +273,13 @@ class Trainer(CompiledByObjective, TrainedVariables):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class GradientTrainer(Trainer):
-    """What `lp.Trainer` makes for a strategy that needs the gradient of each term."""
+class GradientTrainer(EvaluatedByObjective, Trainer):
+    """What `lp.Trainer` makes for a strategy that needs the gradient of each term, and in each of several torch processes."""
 
     def train_step(self, *args: Any, **kwargs: Any) -> Any:
-        """One step, with the terms' gradients from one pass and combined by the strategy."""
+        """One step, with the terms' gradients from one pass and combined by the strategy; averaged over torch processes."""
+        if processes() == 1 and not (self.weighting is not None and self.weighting.needs_gradients):
+            return super().train_step(*args, **kwargs)  # saved by one of several processes, and loaded in one
         return train_step(self, *args, **kwargs)
 
 
