@@ -56,6 +56,17 @@ class TensorFlowBackend:
         gradients = tape.gradient(value, list(inputs))
         return value, [tf.convert_to_tensor(g) if g is not None else None for g in gradients]
 
+    def at_once(self, function: Callable[..., Any], *args: Any) -> Any:
+        return function(*args)
+
+    def rows(self, tensor: Tensor, index: np.ndarray) -> Tensor:
+        from keras import ops
+
+        return ops.take(tensor, self.tensor(index.astype("int32")), axis=0)
+
+    def outline(self, function: Callable[[], None]) -> None:
+        function()
+
     def stages(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
         if mode == "eager":
             return function
