@@ -31,7 +31,8 @@ class JaxBackend:
     def tensor(self, array: Any, dtype: str | None = None) -> Tensor:
         if isinstance(array, jax.Array):
             return jnp.asarray(array, dtype=dtype)
-        return jax.device_put(np.asarray(array, dtype=None if dtype is None else jnp.dtype(dtype)))
+        with jax.ensure_compile_time_eval():  # concrete inside of a trace as well; and there is nothing to compile
+            return jax.device_put(np.asarray(array, dtype=None if dtype is None else jnp.dtype(dtype)))
 
     def numpy(self, tensor: Tensor) -> np.ndarray:
         if getattr(tensor, "dtype", None) in (jnp.bfloat16, jnp.float16):
