@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from lossproof.lab.listen import Heard, listening
 from lossproof.lab.model import Forward, Functional
 from lossproof.lab.received import Batch
 from lossproof.lab.step import run_step
+from lossproof.lab.work import counted
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Evaluation:
     """`model.losses` after the forward pass: regularizers and `add_loss`."""
     gradients: tuple[np.ndarray | None, ...] | None = None
     """Of the total, for each trainable weight, where they were had along with the values."""
-    seconds: float = 0.0
-    """How long it took."""
+    work: float = 0.0
+    """About how many multiplications the forward pass takes, see `work.counted`."""
 
 
 def evaluate(model: Functional, batch: Batch, own_step: bool, with_gradients: bool = False) -> Evaluation:
@@ -53,23 +53,27 @@ def evaluate(model: Functional, batch: Batch, own_step: bool, with_gradients: bo
         outcome = run_step(model, batch)
         forward: Forward | None = None
         added: tuple[float, ...] = ()
-        with suppress(Exception), model.scope():  # a step may hand the model something else than its inputs
+        # A step may hand the model something else than its inputs.
+        with counted() as work, suppress(Exception), model.scope():
             forward = model.forward(batch.x)
             added = _values(forward.losses)
-        return Evaluation(forward, sum(outcome.losses), _concrete(outcome.hearing.losses), added)
-    began = time.perf_counter()
-    evaluated = None
+        heard = _concrete(outcome.hearing.losses)
+        return Evaluation(forward, sum(outcome.losses), heard, added, work=work.multiplications)
+    with counted() as work:
+        evaluated = _evaluated(model, batch, with_gradients)
+    return replace(evaluated, work=work.multiplications)
+
+
+def _evaluated(model: Functional, batch: Batch, with_gradients: bool) -> Evaluation:
     if with_gradients and running_backend().has_values_while_differentiating:
         with suppress(Exception):  # what refuses to be differentiated may well have a value
-            evaluated = _with_gradients(model, batch)
-    if evaluated is None:
-        evaluated = _evaluation(_at_once(lambda: _run(model, batch, None)))
-    return replace(evaluated, seconds=time.perf_counter() - began)
+            return _with_gradients(model, batch)
+    return _evaluation(at_once(lambda: _run(model, batch, None)))
 
 
 def _with_gradients(model: Functional, batch: Batch) -> Evaluation:
     backend = running_backend()
-    seen: list[_Seen] = []
+    seen: list[Seen] = []
 
     def total(*weights: Tensor) -> Tensor:
         seen.append(_run(model, batch, list(weights)))
@@ -81,14 +85,14 @@ def _with_gradients(model: Functional, batch: Batch) -> Evaluation:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
     """What an evaluation shows."""
 
     total: Tensor
     forward: Forward
     losses: tuple[Heard, ...]
 
-    def with_tensors(self, change: Callable[[Tensor], Tensor]) -> _Seen:
+    def with_tensors(self, change: Callable[[Tensor], Tensor]) -> Seen:
         """The same with each tensor exchanged, and its mask. A tensor that stands in several places still does so."""
         changed: dict[int, tuple[Any, Any]] = {}
 
@@ -111,20 +115,20 @@ class _Seen:
             Heard(one.target, *map(everywhere, (one.y_true, one.y_pred, one.sample_weight, one.result)))
             for one in self.losses
         )
-        return _Seen(cut(self.total), forward, heard)
+        return Seen(cut(self.total), forward, heard)
 
 
-def _run(model: Functional, batch: Batch, weights: list[Tensor] | None) -> _Seen:
+def _run(model: Functional, batch: Batch, weights: list[Tensor] | None) -> Seen:
     with listening() as hearing, model.scope(weights):
         forward = model.forward(batch.x)
         total = model.compute_loss(batch, forward)
-    return _Seen(total, forward, tuple(hearing.losses))
+    return Seen(total, forward, tuple(hearing.losses))
 
 
-def _at_once(run: Callable[[], _Seen]) -> _Seen:
+def at_once(run: Callable[[], Seen]) -> Seen:
     """The same as one program, see `Backend.at_once`: what is seen on the way leaves it along with the total."""
     backend = running_backend()
-    seen: list[_Seen] = []
+    seen: list[Seen] = []
     traced: dict[int, Tensor] = {}
 
     def program() -> list[Tensor]:
@@ -142,7 +146,7 @@ def _at_once(run: Callable[[], _Seen]) -> _Seen:
     return seen[0].with_tensors(lambda tensor: values.get(id(tensor), tensor))
 
 
-def _evaluation(seen: _Seen) -> Evaluation:
+def _evaluation(seen: Seen) -> Evaluation:
     total = float(np.sum(running_backend().numpy(seen.total)))
     return Evaluation(seen.forward, total, _concrete(seen.losses), _values(seen.forward.losses))
 

@@ -53,11 +53,14 @@ class JaxBackend:
             return jnp.sum(function(*tensors))
 
         differentiated = jax.value_and_grad(total, argnums=tuple(range(len(inputs))))
-        value, gradients = self._programs.run(differentiated, *inputs)
+        value, gradients = self._programs.prepared(differentiated, *inputs)(*inputs)
         return value, list(gradients)
 
     def at_once(self, function: Callable[..., Any], *args: Any) -> Any:
-        return self._programs.run(function, *args)
+        return self._programs.prepared(function, *args)(*args)
+
+    def prepared(self, function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
+        return self._programs.prepared(function, *args)
 
     def rows(self, tensor: Tensor, index: np.ndarray) -> Tensor:
         if self.is_concrete(tensor):
@@ -72,6 +75,16 @@ class JaxBackend:
 
     def stages(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
         return function if mode == "eager" else jax.jit(function)
+
+    def frozen(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
+        held: list[Callable[..., Any]] = []
+
+        def run(*args: Any) -> Any:
+            if not held:
+                held.append(self._programs.prepared(function, *args))
+            return held[0](*args)
+
+        return function if mode == "eager" else run
 
     def stepped(
         self, function: Callable[..., Any], mode: Mode, examples: Sequence[Tensor], open_rows: bool

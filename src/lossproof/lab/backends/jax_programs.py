@@ -26,32 +26,31 @@ class Programs:
     def __init__(self) -> None:
         self._compiled: dict[str, Any] = {}
 
-    def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """The result of `function(*args)`, eagerly where it cannot be traced as a whole.
+    def prepared(self, function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
+        """The function as one program; the function itself where it cannot be traced as a whole.
 
         Args:
             function: Of arrays, to nested arrays. What it closes over is handed to the program as data.
-            args: Nested arrays.
-
-        Raises:
-            Whatever the function raises eagerly.
+            args: Nested arrays, of the shapes with which it will be called.
         """
         leaves = jax.tree.leaves(args)
         if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves) or jax.config.jax_disable_jit:
-            return function(*args)
+            return function
         try:
             closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
         except Exception:  # the user's code looks at values, or fails on its own; eagerly it will be seen which
-            return function(*args)
+            return function
         count = len(closed.consts)
 
         def program(*inputs: Any) -> Any:
             return jax.core.eval_jaxpr(closed.jaxpr, inputs[:count], *inputs[count:])
 
         inputs = [*closed.consts, *leaves]
+        form = jax.tree.structure(shapes)
         lowered = jax.jit(program, keep_unused=True).lower(*inputs)
         places = [str(getattr(one, "sharding", None)) for one in inputs]
         key = hashlib.sha256("\n".join([lowered.as_text(), *places]).encode()).hexdigest()
         if key not in self._compiled:
             self._compiled[key] = lowered.compile(compiler_options=AS_WRITTEN)
-        return jax.tree.unflatten(jax.tree.structure(shapes), self._compiled[key](*inputs))
+        compiled = self._compiled[key]
+        return lambda *given: jax.tree.unflatten(form, compiled(*closed.consts, *jax.tree.leaves(given)))

@@ -59,6 +59,9 @@ class TensorFlowBackend:
     def at_once(self, function: Callable[..., Any], *args: Any) -> Any:
         return function(*args)
 
+    def prepared(self, function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
+        return function
+
     def rows(self, tensor: Tensor, index: np.ndarray) -> Tensor:
         from keras import ops
 
@@ -72,6 +75,9 @@ class TensorFlowBackend:
             return function
         compiled: Callable[..., Any] = tf.function(function, jit_compile=mode == "jit", autograph=False)
         return compiled
+
+    def frozen(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
+        return self.stages(function, mode)
 
     def stepped(
         self, function: Callable[..., Any], mode: Mode, examples: Sequence[Tensor], open_rows: bool

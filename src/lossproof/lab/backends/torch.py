@@ -59,6 +59,9 @@ class TorchBackend:
     def at_once(self, function: Callable[..., Any], *args: Any) -> Any:
         return function(*args)
 
+    def prepared(self, function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
+        return function
+
     def rows(self, tensor: Tensor, index: np.ndarray) -> Tensor:
         from keras import ops
 
@@ -70,6 +73,9 @@ class TorchBackend:
     def stages(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
         # Keras leaves torch eager unless `jit_compile=True`; what torch.compile does is not what most scripts run.
         return function
+
+    def frozen(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
+        return self.stages(function, mode)
 
     def stepped(
         self, function: Callable[..., Any], mode: Mode, examples: Sequence[Tensor], open_rows: bool
