@@ -86,10 +86,10 @@ def take(data: Any, index: np.ndarray) -> Any:
     def rows(leaf: Any) -> Any:
         if leaf is None or not hasattr(leaf, "shape") or not len(leaf.shape):
             return leaf
-        taken = keras.ops.take(leaf, backend.tensor(index.astype("int32")), axis=0)
+        taken = backend.rows(leaf, index)
         mask = keras_private.mask_of(leaf)
         if mask is not None:
-            keras_private.set_mask(taken, keras.ops.take(mask, backend.tensor(index.astype("int32")), axis=0))
+            keras_private.set_mask(taken, backend.rows(mask, index))
         return taken
 
     return keras.tree.map_structure(rows, data) if data is not None else None

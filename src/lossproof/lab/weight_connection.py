@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
@@ -86,6 +88,34 @@ def look_at_weights(lab: Lab, weights: list[np.ndarray] | None = None, batch: Ba
         value, gradients = lab.backend.gradient(total, tensors)
     found = tuple(None if gradient is None else lab.number(gradient) for gradient in gradients)
     return Point(float(np.sum(lab.number(value))), found)
+
+
+def looking_at(lab: Lab) -> Callable[[Batch], Point]:
+    """`look_at_weights` for many batches of the same shapes, in turn."""
+    if lab.overrides_train_step:
+        return lambda batch: look_at_weights(lab, batch=batch)
+    start = list(lab.model.start)
+    kept: list[Callable[..., Any]] = []
+
+    def point(batch: Batch) -> Point:
+        parts = (batch.x, batch.y, batch.sample_weight)
+        tensors = [leaf for leaf in keras.tree.flatten(parts) if leaf is not None]
+
+        def differentiated(*given: Tensor) -> Any:
+            leaves = iter(given)
+            other = Batch(*keras.tree.map_structure(lambda leaf: None if leaf is None else next(leaves), parts))
+            value, found = lab.backend.gradient(
+                lambda *moved: keras.ops.cast(lab.model.objective(other, list(moved)), "float32"), start
+            )
+            return value, [gradient for gradient in found if gradient is not None]
+
+        with quiet(lab), lab.backend.lenient_conversions():
+            if not kept:
+                kept.append(lab.backend.prepared(differentiated, *tensors))
+            value, gradients = kept[0](*tensors)
+        return Point(float(np.sum(lab.number(value))), tuple(lab.number(gradient) for gradient in gradients))
+
+    return point
 
 
 def _look_at_step(lab: Lab, weights: list[np.ndarray] | None, batch: Batch) -> Point:
