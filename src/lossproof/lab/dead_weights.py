@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-import types
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -16,17 +12,16 @@ import keras
 import numpy as np
 
 from lossproof import keras_private
-from lossproof.capture.place import user_place
-from lossproof.capture.userfiles import is_user_file
 from lossproof.findings.finding import Place
 from lossproof.lab.backends.base import Tensor
 from lossproof.lab.blind import quiet
+from lossproof.lab.callers import called_at
 from lossproof.lab.failure import needed
 from lossproof.lab.gradients import weight_gradients
 from lossproof.lab.lab import Lab
 from lossproof.lab.noise import differs
-from lossproof.lab.replace import replaced
 from lossproof.lab.step import run_step
+from lossproof.lab.stops import stops_lifted
 from lossproof.lab.swallowed import Swallowed, swallowed
 from lossproof.lab.weight_connection import moved_model
 from lossproof.rules.rule import NotApplicable
@@ -236,45 +231,13 @@ def _lifted(lab: Lab, felt: list[int]) -> tuple[Place | None, float | None]:
 
 def _norm_without_stops(lab: Lab, felt: list[int], chosen: int | None, places: list[Place | None]) -> float | None:
     def experiment() -> float:
-        with _stops_lifted(lab, chosen, places):
+        with stops_lifted(lab, chosen, places):
             look = _looked_at(lab, None)
         found = [look.gradients[i] for i in felt]
         return float(np.sqrt(sum(float(np.sum(g**2)) for g in found if g is not None)))
 
     norm: float | None = lab.attempt(experiment)
     return norm if norm is not None and np.isfinite(norm) else None
-
-
-@contextmanager
-def _stops_lifted(lab: Lab, chosen: int | None, places: list[Place | None]) -> Iterator[None]:
-    """Inside, the user's `chosen`-th stop of a gradient (all, if None) lets it pass; `places` says where they stand."""
-    depth = 0
-
-    def make(owner: Any) -> Callable[[Any], Any]:
-        everyone = isinstance(owner, types.ModuleType)
-
-        def replace(original: Callable[..., Any]) -> Callable[..., Any]:
-            def stop(value: Any, *args: Any, **kwargs: Any) -> Any:
-                nonlocal depth
-                if depth or not (everyone or is_user_file(sys._getframe(1).f_code.co_filename)):  # noqa: SLF001
-                    return original(value, *args, **kwargs)
-                places.append(user_place())
-                if chosen is None or chosen == len(places) - 1:
-                    return value
-                depth += 1
-                try:
-                    return original(value, *args, **kwargs)
-                finally:
-                    depth -= 1
-
-            return stop
-
-        return replace
-
-    with ExitStack() as stack:
-        for owner, name in lab.backend.gradient_stops():
-            stack.enter_context(replaced(owner, name, make(owner)))
-        yield
 
 
 # Nothing moves with them ---------------------------------------------------------------------------------------------
@@ -285,7 +248,7 @@ def _unused(lab: Lab, base: _Look, start: list[np.ndarray], dark: list[int]) -> 
     if lab.overrides_train_step:
         return None  # its other methods may use them
     for group in _by_layer(lab, dark):
-        where = lab.attempt(lambda group=group: _called_at(lab, {id(lab.model.trainable[i]) for i in group}))  # type: ignore[misc]
+        where = lab.attempt(lambda group=group: called_at(lab, {id(lab.model.trainable[i]) for i in group}))  # type: ignore[misc]
         if where is None:
             continue
         random = np.random.default_rng(1)
@@ -333,35 +296,6 @@ def _swallowed(lab: Lab, base: _Look, start: list[np.ndarray], dark: list[int]) 
         calls=end.where,
         end=end.layer,
     )
-
-
-def _called_at(lab: Lab, variables: set[int]) -> Place | None:
-    """Where the `call` of the captured model, and nothing else, calls the layer that owns some variables."""
-    found: list[Place | None] = []
-    model = lab.capture.model
-
-    def make(original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-            if layer is not model and variables & {id(v) for v in layer.trainable_variables}:
-                found.append(_from_call_of(model))
-            return original(layer, *args, **kwargs)
-
-        return call
-
-    with quiet(lab), replaced(keras.layers.Layer, "__call__", make), lab.model.scope():
-        lab.model.forward(lab.batch.x)
-    return found[0] if found and None not in found else None
-
-
-def _from_call_of(model: Any) -> Place | None:
-    frame = sys._getframe(2)  # noqa: SLF001 - documented, there is no other way
-    while frame is not None and frame.f_code.co_filename.startswith(_KERAS):
-        frame = frame.f_back  # type: ignore[assignment]
-    own = frame is not None and frame.f_code.co_name == "call" and frame.f_locals.get("self") is model
-    return user_place() if own and is_user_file(frame.f_code.co_filename) else None
-
-
-_KERAS = str(keras.__path__[0])
 
 
 def _same_outputs(lab: Lab, start: list[np.ndarray], moved: list[np.ndarray], training: bool) -> bool:

@@ -25,10 +25,11 @@ class WrongDirection(Rule):
     explanation = """
 Keras minimises whatever it is given. A score that should grow (R2, a correlation, an overlap, a log likelihood), passed
 as the loss without its minus, is made as small as possible: the loss falls, as it should, and the model gets worse. The
-same happens with a distance that is one on a part of its domain only: the Kullback-Leibler divergence has its minimum at
-the targets if the predictions of a sample sum to 1; with independent sigmoid outputs it falls below zero and is lowest
-where every output is 1. And with arguments in the wrong order: `binary_crossentropy(y_pred, y_true)` takes the
-predictions for labels, and pushes them to 0 or 1.
+same happens with a distance that is one on a part of its domain only: the Kullback-Leibler divergence has its minimum
+at the targets if the predictions of a sample sum to 1; with independent sigmoid outputs it falls below zero and is
+lowest where every output is 1. And with arguments in the wrong order: `binary_crossentropy(y_pred, y_true)` takes the
+predictions for labels, and pushes them to 0 or 1 (a loss that is straight in the prediction, with the logarithm of the
+target for its slope).
 
 **Proof.** The predictions are put on the targets and then moved away: to one prediction for all rows, or to the opposite
 of each label. The value falls. That the targets are what the loss is about, it says itself: perfect predictions have the
@@ -40,6 +41,7 @@ likeness, likelihoods of a distribution's parameters.
 output's activation.
 """
     source = (
+        "https://github.com/xiph/rnnoise/issues/117",
         "keras/src/losses/losses.py, kl_divergence",
         "https://github.com/keras-team/keras/issues/6183",
         "https://github.com/tensorflow/tensorflow/issues/85174",

@@ -26,9 +26,10 @@ class DeadWeights(Rule):
 gradient from any term and keep the values with which they started. TensorFlow and PyTorch print a warning that is easily
 overlooked ("Gradients do not exist for variables"), JAX says nothing. The rest of the model trains, so the loss moves.
 
-**Proof.** The gradient for these weights is missing or exactly zero, on the captured weights and on others drawn at random;
-yet the objective changes when only they are moved. Where the gradient is stopped, lifting that one stop brings it back.
-Of a layer whose result is not used: neither the objective nor any output changes.
+**Proof.** The gradient for these weights is missing or exactly zero, on the captured weights and on others drawn at
+random; yet the objective changes when only they are moved. Where the gradient is stopped, lifting that one stop brings
+it back. Of a layer whose result is not used: neither the objective nor any output changes. In a functional model the
+layer of yours is named that receives the result and gives the same without it, on rows from all over the data.
 
 Left alone are weights that something else sets or trains: frozen layers, a copy that follows slowly, a pretrained part, the
 other phase of an alternating training; outputs without a loss; and weights that a step of your own does not update.
@@ -37,6 +38,7 @@ other phase of an alternating training; outputs without a loss; and weights that
 `layer.trainable = False`.
 """
     source = (
+        "https://github.com/qqwweee/keras-yolo3/issues/770",
         "keras/src/optimizers/base_optimizer.py, _filter_empty_gradients",
         "https://github.com/tensorflow/tensorflow/issues/48547",
     )

@@ -26,7 +26,8 @@ class SaturatedLoss(Rule):
 A clip has no derivative outside of its range. `ops.clip(y_pred, 1e-7, 1 - 1e-7)` on the outputs of a layer without a
 sigmoid leaves every prediction below 0 and above 1 where it is: the value of the loss is finite and large, its gradient
 is zero, and the samples that are most wrong are the ones that learn nothing. The same happens to a model all of whose
-outputs lie on the flat part of their activation (a ReLU that is 0 for every sample, a sigmoid that is exactly 0 or 1).
+outputs lie on the flat part of their activation (a ReLU that is 0 for every sample, a sigmoid that is exactly 0 or 1),
+with or without such a clip behind it.
 
 **Proof.** The wrong predictions without a gradient are counted, and moved onto their targets: most of all by which the
 loss could fall is theirs. Their gradient stays zero whatever their targets are, so it is not their distance that a robust
@@ -36,6 +37,7 @@ loss means to ignore. Predictions that are right, or beyond a margin, cannot be 
 logits; for a dead output, take another activation or another start.
 """
     source = (
+        "https://github.com/tensorflow/addons/issues/693",
         "keras/src/backend/torch/nn.py and jax/nn.py, binary_crossentropy: probabilities are clipped at epsilon",
         "https://github.com/keras-team/keras/issues/14140",
     )
