@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from lossproof.lab.backends.inner import InnerGradients
+
 Tensor = Any
 """A tensor of the running backend; its type is known to the adapters alone."""
 
@@ -131,6 +133,9 @@ class Backend(Protocol):
     def lenient_conversions(self) -> AbstractContextManager[None]:
         """Inside, a tensor under differentiation gives Python and NumPy its values, cut from autodiff, where this
         backend would refuse them."""
+
+    def inner_gradients(self) -> InnerGradients:
+        """What takes gradients for intermediate tensors; a new one for each run."""
 
     looks_through_predictions: bool
     """Whether losses of this backend look at how the predictions were made, not only at their values."""
