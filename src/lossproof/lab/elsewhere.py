@@ -30,6 +30,8 @@ PATIENCE = 300.0
 """Seconds that the other process may take: it imports a backend and runs the script."""
 NUDGE = 1e-3
 """By how much weights are moved for the second point, relative to the largest of an array."""
+HALF = float(np.sqrt(np.finfo("float32").eps))
+"""Half of the digits of float32, within which the same sum in another order stays."""
 PARTS = ("x", "y", "sample_weight")
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lossproof.lab.elsewhere import Measured, draws_numbers, measure, measured_elsewhere, starts
+from lossproof.lab.elsewhere import HALF, Measured, draws_numbers, measure, measured_elsewhere, starts
 from lossproof.lab.lab import Lab
 from lossproof.lab.model import Functional
 from lossproof.lab.slopes import widened
@@ -16,8 +16,6 @@ from lossproof.lab.subject import Subject
 from lossproof.lab.subjects import loss_subject
 from lossproof.rules.rule import NotApplicable
 
-HALF = float(np.sqrt(np.finfo("float32").eps))
-"""Half of the digits of float32, within which the same sum in another order stays."""
 SLOPE = 0.01
 """The relative error of a gradient beyond which it is another one: gradients pass more operations than values."""
 
