@@ -171,11 +171,8 @@ def measured_elsewhere(
             "distribute": devices is not None and lab.backend.distribution_size() is None,
         }
         (folder / "ask.json").write_text(json.dumps(ask), encoding="utf-8")
-        environment = {
-            **os.environ,
-            "KERAS_BACKEND": backend,
-            "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
-        }
+        # On the CPU: an accelerator may be full of this process's arrays.
+        environment = {**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
         if devices is not None:
             flags = [one for one in os.environ.get("XLA_FLAGS", "").split() if "host_platform_device_count" not in one]
             environment["XLA_FLAGS"] = " ".join([*flags, f"--xla_force_host_platform_device_count={devices}"])
