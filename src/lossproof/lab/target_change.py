@@ -86,6 +86,9 @@ def _in_loss(lab: Lab, subject: LossSubject) -> ChangedTargets | None:
     at = exact[position], arrived[position]
     own = passed[position]
     assert own is not None
+    numbers = _numbers(*at)
+    if own.dtype.kind == "f" and numbers["lost"] <= 16.0 * np.finfo("float32").eps * numbers["spread"]:
+        return None  # of numbers that lie as far apart as they are large, only float32's own rounding is lost
     kind: Kind = "value"
     pair = _here(lab, subject, exact, arrived, own.dtype.kind == "f")
     if pair is None:
@@ -101,7 +104,7 @@ def _in_loss(lab: Lab, subject: LossSubject) -> ChangedTargets | None:
         before=before,
         after=after,
         shifted=shifted,
-        **_numbers(*at),
+        **numbers,
         event=lab.attempt(partial(_first_use, lab, subject, position)),
     )
 
