@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from lossproof.findings.finding import Severity
-from lossproof.lab.births import birth_of_gradient, birth_of_value
+from lossproof.lab.births import birth_in_model, birth_of_gradient, birth_of_value
 from lossproof.lab.blind import Point
 from lossproof.lab.lab import Lab
 from lossproof.lab.localize.events import Event
@@ -79,6 +79,10 @@ def _not_finite(lab: Lab, dtype: str) -> Iterator[Low]:
         if low is not None:
             seen = True
             yield low
+    whole = lab.attempt(partial(_whole_not_finite, lab, dtype)) if not seen else None
+    if whole is not None:
+        seen = True
+        yield whole
     for trouble in lab.once(troubles) if not seen else ():
         after = lab.attempt(partial(_cured, lab, trouble))
         if after is not None:
@@ -109,6 +113,21 @@ def _not_finite_here(lab: Lab, subject: Subject, dtype: str) -> Low | None:
     event = None if step else birth(lab, subject)
     before, after = measure(point, kind), measure(other, kind)
     return Low("not finite", dtype, subject, Severity.ERROR, before, after, event, gradient=kind == "gradient")
+
+
+def _whole_not_finite(lab: Lab, dtype: str) -> Low | None:
+    """An `add_loss`, a penalty or a layer that is not finite, though each loss is finite on what it receives."""
+    point = captured_point(lab) if not lab.overrides_train_step else None
+    kind = kind_of(point) if point is not None else None
+    if point is None or kind is None:
+        return None
+    with single_precision(lab):
+        other = look_at_weights(lab)
+    if not finite(other):
+        return None
+    event = birth_in_model(lab, lab.batch, kind)
+    before, after = measure(point, kind), measure(other, kind)
+    return Low("not finite", dtype, None, Severity.ERROR, before, after, event, gradient=kind == "gradient")
 
 
 def _cured(lab: Lab, trouble: Trouble) -> float | None:

@@ -100,6 +100,26 @@ def test_an_epsilon_that_float16_does_not_hold() -> None:
     assert np.isfinite(found.counterfactual.after)
 
 
+class Energy(layers.Layer):
+    """Adds the sum of squares of what passes to the losses."""
+
+    def call(self, inputs: Any) -> Any:
+        self.add_loss(1e-4 * ops.sum(ops.square(inputs)))
+        return inputs
+
+
+def test_a_loss_that_a_layer_adds() -> None:
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    inputs = keras.Input((4,))
+    hidden = Energy()(layers.Dense(64, kernel_initializer=keras.initializers.Constant(20.0))(inputs))
+    model = keras.Model(inputs, layers.Dense(1, dtype="float32")(hidden))
+    model.compile(optimizer="sgd", loss="mse")
+    (found,) = findings(model, X[:, :1])
+    assert found.counterfactual.before == np.inf
+    penalty = 1e-4 * 64 * np.sum((20.0 * X.astype("float64").sum(axis=1)) ** 2)
+    assert found.counterfactual.after > penalty * 0.99  # type: ignore[operator]
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("output", [None, "float32"])
 def test_a_loss_of_keras_computes_in_float32(policy: str, output: str | None) -> None:
