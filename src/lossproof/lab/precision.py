@@ -33,12 +33,13 @@ def _layers(lab: Lab) -> list[Any]:
 
 @contextmanager
 def single_precision(lab: Lab) -> Iterator[None]:
-    """Inside, the layers of the model compute in float32, and so does code that asks for half precision by name."""
+    """Inside, the layers and losses of the model compute in float32, and so does code that asks for half precision by name."""
     layers = [layer for layer in _layers(lab) if layer.compute_dtype in HALVES]
     before = [layer.dtype_policy for layer in layers]
     with ExitStack() as stack:
         core = keras_private.backend_core()
         stack.enter_context(replaced(core, "cast", _promoting))
+        stack.enter_context(replaced(keras.losses.Loss, "dtype", _single_of_half))
         try:
             for layer in layers:
                 layer.dtype_policy = "float32"
@@ -46,6 +47,14 @@ def single_precision(lab: Lab) -> Iterator[None]:
         finally:
             for layer, policy in zip(layers, before, strict=True):
                 layer.dtype_policy = policy
+
+
+def _single_of_half(original: property) -> property:
+    def dtype(loss: Any) -> Any:
+        given = original.__get__(loss)
+        return "float32" if given in HALVES else given
+
+    return property(dtype)
 
 
 def _promoting(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -236,3 +236,11 @@ def test_a_step_that_forgets_to_scale(scaled: bool) -> None:
     assert finding.where is not None
     assert finding.where.scope is not None
     assert finding.where.scope.endswith("train_step")
+
+
+def test_a_loss_in_half_precision() -> None:
+    model = built(keras.Model, "mixed_float16", 1)
+    model.compile(optimizer="sgd", loss=keras.losses.MeanAbsoluteError(dtype="float16"))
+    (found,) = findings(model)
+    assert found.counterfactual.before == np.inf
+    assert found.counterfactual.after == pytest.approx(np.mean(np.abs(PRICES - predicted(model))), rel=1e-4)
