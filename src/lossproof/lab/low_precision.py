@@ -23,7 +23,7 @@ from lossproof.lab.step import run_step
 from lossproof.lab.subject import StepSubject, Subject
 from lossproof.lab.trouble import Trouble, finite, kind_of, measure
 from lossproof.lab.troubles import troubles
-from lossproof.lab.weight_connection import captured_point, look_at_weights
+from lossproof.lab.weight_connection import captured_point, look_at_weights, overflows
 
 Kind = Literal["not finite", "targets", "arithmetic", "unscaled", "underflow"]
 NUDGES = 4
@@ -102,7 +102,7 @@ def _not_finite_here(lab: Lab, subject: Subject, dtype: str) -> Low | None:
     step = isinstance(subject, StepSubject)
     point = Point(lab.value(subject), ()) if step else look_here(lab, subject)
     kind = kind_of(point)
-    if kind is None:
+    if kind is None or overflows(lab, point):
         return None
     with single_precision(lab):
         single = in_single(lab, subject)
