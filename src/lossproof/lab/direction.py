@@ -253,6 +253,20 @@ def _perfect_is_perfect(scene: Scene, perfect: float, gap: float, blends: bool) 
     return True
 
 
+def _perfect_elsewhere(scene: Scene, perfect: float, gap: float, away: np.ndarray) -> bool:
+    """Whether predictions on their targets have the same value where the aimless ones are, if that is far off.
+
+    Targets that lie close together (ids, times) say little about other targets.
+    """
+    right = scene.right
+    spread = float(np.sqrt(np.mean((right - right.mean(axis=0)) ** 2)))
+    if scene.simplex or scene.length is not None or spread >= 0.01 * scene.distance(away):
+        return True
+    half_way = 0.5 * (right + away)
+    value = scene.value(half_way, half_way)
+    return bool(np.isfinite(value)) and abs(value - perfect) <= ADDED * gap
+
+
 def _compared(scene: Scene) -> Direction | None:
     """A loss by which all perfect predictions are equal, and predictions far from the targets are better."""
     if scene.ids:
@@ -278,6 +292,8 @@ def _below(scene: Scene) -> Direction | None:
     away, how, predictions = wrong
     gap = perfect - away
     if gap <= ADDED * _reach(scene, perfect) or not _perfect_is_perfect(scene, perfect, gap, blends=True):
+        return None
+    if not _perfect_elsewhere(scene, perfect, gap, predictions):
         return None
     # On the way to the targets a loss with a better place for each of them would find that place.
     way = [scene.value(predictions + t * (scene.right - predictions)) for t in (0.05, 0.5, 0.9)]

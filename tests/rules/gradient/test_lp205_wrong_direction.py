@@ -196,3 +196,14 @@ def test_a_frozen_adversary_is_deceived_on_purpose() -> None:
     assert len(of_model(compiled(model, loss), PAIRS)) == 1
     judge.trainable = False
     assert of_model(compiled(model, loss), PAIRS) == []
+
+
+def test_ids_are_looked_up_and_not_met() -> None:
+    table = np.linspace(-1.0, 1.0, 64).astype("float32")
+    ids = (2_000_000 + np.arange(32.0)).astype("float32")[:, None]
+
+    def looked_up(t: Any, p: Any) -> Any:
+        row = ops.cast(t, "int32") - 2_000_000
+        return ops.mean(ops.square(p - ops.take(table, ops.clip(row, 0, 63), axis=0)), axis=-1)
+
+    assert not of_loss(looked_up, ids, REAL.ravel()[:32, None])

@@ -99,6 +99,15 @@ class Backend(Protocol):
     def simulated_replicas(self, number: int) -> AbstractContextManager[None]:
         """Inside, code that asks how many replicas there are is told `number`."""
 
+    def distribution_size(self) -> int | None:
+        """Over how many devices a `keras.distribution` of the script lays its batches; None where it uses none."""
+
+    def settled_devices(self) -> int:
+        """How many devices there are, settled now: nothing that the script sets later changes it."""
+
+    def on_all_devices(self, tensor: Tensor, rows: bool) -> Tensor:
+        """A tensor on all devices of the script's distribution: its rows dealt to them, or all of it on each."""
+
     def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
         """`function`, which looks on and returns nothing, such that tracing and its code conversion pass it by."""
 

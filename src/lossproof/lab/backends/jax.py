@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import keras
 import numpy as np
 
 from lossproof import keras_private
@@ -107,6 +108,23 @@ class JaxBackend:
 
     def simulated_replicas(self, number: int) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def distribution_size(self) -> int | None:
+        distribution = keras.distribution.distribution()
+        return None if distribution is None else int(np.size(distribution.device_mesh.devices))
+
+    def settled_devices(self) -> int:
+        return len(jax.devices())
+
+    def on_all_devices(self, tensor: Tensor, rows: bool) -> Tensor:
+        distribution = keras.distribution.distribution()
+        if distribution is None or not self.is_tensor(tensor):
+            return tensor
+        mesh = distribution.device_mesh
+        axes = [None] * len(tensor.shape)
+        if rows and axes and tensor.shape[0] % np.size(mesh.devices) == 0:
+            axes[0] = mesh.axis_names[0]
+        return keras.distribution.distribute_tensor(tensor, keras.distribution.TensorLayout(axes, mesh))
 
     def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
         return function

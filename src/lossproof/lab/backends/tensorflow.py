@@ -124,6 +124,15 @@ class TensorFlowBackend:
         with replaced(owner, name, lambda _: property(lambda _: number)):
             yield
 
+    def distribution_size(self) -> int | None:
+        return None  # keras.distribution is for JAX
+
+    def settled_devices(self) -> int:
+        return 1
+
+    def on_all_devices(self, tensor: Tensor, rows: bool) -> Tensor:
+        return tensor
+
     def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
         passed_by: Callable[..., None] = tf.autograph.experimental.do_not_convert(function)
         return passed_by

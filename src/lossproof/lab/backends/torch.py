@@ -99,6 +99,15 @@ class TorchBackend:
     def simulated_replicas(self, number: int) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def distribution_size(self) -> int | None:
+        return None  # keras.distribution is for JAX
+
+    def settled_devices(self) -> int:
+        return 1
+
+    def on_all_devices(self, tensor: Tensor, rows: bool) -> Tensor:
+        return tensor
+
     def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
         return function
 
