@@ -45,7 +45,7 @@ def per_rule(results: Results) -> str:
 def counts(results: Results) -> str:
     """What became of all mutants, per backend, in Markdown."""
     lines = [
-        "| backend | originals | with findings | mutants | equivalent | raise | named of these | judged | named | seen | missed |",
+        "| backend | originals | alarms | mutants | equivalent | raise | named of these | judged | named | seen | missed |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for backend in ALL:

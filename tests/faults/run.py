@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,7 @@ Task = tuple[str, str, int]
 def tasks_of(backend: str, sample: int | None, seed: int, only: Sequence[str] = ()) -> list[Task]:
     """The originals of a backend, then its mutants; of many mutants a sample, drawn evenly over the operators."""
     here = [one for one in subjects() if backend in one.backends]
-    seeded = [
-        (one.subject, one.operator, one.index) for subject in here for one in mutants(subject, OPERATORS, backend)
-    ]
+    seeded = list(_seeded(backend))
     if only:
         seeded = [one for one in seeded if {one[0], one[1]} & set(only)]
     if sample is not None and sample < len(seeded):
@@ -45,6 +44,14 @@ def tasks_of(backend: str, sample: int | None, seed: int, only: Sequence[str] = 
     named = {one[0] for one in seeded}
     originals = [(one.name, "", 0) for one in here if not only or one.name in named]
     return originals + sorted(seeded)
+
+
+@cache
+def _seeded(backend: str) -> tuple[Task, ...]:
+    here = [one for one in subjects() if backend in one.backends]
+    return tuple(
+        (one.subject, one.operator, one.index) for subject in here for one in mutants(subject, OPERATORS, backend)
+    )
 
 
 def _evenly(seeded: list[Task], sample: int, chance: random.Random) -> list[Task]:
@@ -95,6 +102,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="so many mutants per backend, drawn evenly over the operators")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default: %(default)s)")
     parser.add_argument("--only", default="", help="names of subjects or operators, comma-separated")
+    parser.add_argument("--mutants-only", action="store_true", help="leave the originals alone")
     parser.add_argument("--json", type=Path, help="write every result to this file")
     parser.add_argument("--page", type=Path, help="write the page of figures and survivors to this file")
     options = parser.parse_args()
@@ -103,6 +111,8 @@ def main() -> int:
     chunks: list[tuple[str, list[Task]]] = []
     for backend in options.backends.split(","):
         tasks = tasks_of(backend, options.sample, options.seed, only)
+        if options.mutants_only:
+            tasks = [one for one in tasks if one[1]]
         chunks.extend((backend, tasks[i : i + CHUNK]) for i in range(0, len(tasks), CHUNK))
     results: list[dict[str, Any]] = []
     with ThreadPoolExecutor(options.jobs) as pool:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from lossproof.lab.following import Following
     from lossproof.lab.labels import FirstOnly, Recoded
     from lossproof.lab.masks import Ignored
+    from lossproof.lab.pairs import AllPairs
     from lossproof.lab.passing import Passing
     from lossproof.lab.persistence import ChangedByFile, Unloadable
     from lossproof.lab.randomness import FrozenRandomness
@@ -512,6 +513,13 @@ class Lab:
 
         event = self.attempt(lambda: batch_reduction(self, subject))
         return self.place_of_event(event) if event is not None else self.place(subject)
+
+    def all_pairs(self, subject: Subject) -> AllPairs | None:
+        """See `pairs.all_pairs`."""
+        from lossproof.lab.pairs import all_pairs
+
+        found: AllPairs | None = self.attempt(lambda: all_pairs(self, subject))
+        return found
 
     def dealt(self, alignment: Alignment, subject: Subject) -> float | None:
         """See `alignment.dealt`."""

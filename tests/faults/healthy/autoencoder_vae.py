@@ -8,7 +8,7 @@ from keras import layers, ops
 keras.utils.set_random_seed(1)
 rng = np.random.default_rng(1)
 
-x = (rng.normal(size=(48, 2)) @ rng.normal(size=(2, 6)) + 0.1 * rng.normal(size=(48, 6))).astype("float32")
+x = (rng.normal(size=(47, 2)) @ rng.normal(size=(2, 6)) + 0.1 * rng.normal(size=(47, 6))).astype("float32")
 
 
 class VAE(keras.Model):

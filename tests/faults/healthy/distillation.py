@@ -8,9 +8,9 @@ from keras import layers, ops
 keras.utils.set_random_seed(1)
 rng = np.random.default_rng(1)
 
-x = rng.normal(size=(48, 4)).astype("float32")
-y = rng.integers(0, 3, size=48)
-importance = rng.uniform(0.2, 1.8, size=48).astype("float32")
+x = rng.normal(size=(47, 4)).astype("float32")
+y = rng.integers(0, 3, size=47)
+importance = rng.uniform(0.2, 1.8, size=47).astype("float32")
 teacher = keras.Sequential([keras.Input((4,)), layers.Dense(8, activation="tanh"), layers.Dense(3)])
 teacher.trainable = False
 

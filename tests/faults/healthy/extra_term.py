@@ -8,8 +8,8 @@ from keras import layers, ops
 keras.utils.set_random_seed(1)
 rng = np.random.default_rng(1)
 
-x = rng.normal(size=(48, 4)).astype("float32")
-y = (x[:, :1] + 0.3 * rng.normal(size=(48, 1))).astype("float32")
+x = rng.normal(size=(47, 4)).astype("float32")
+y = (x[:, :1] + 0.3 * rng.normal(size=(47, 1))).astype("float32")
 
 
 class Smooth(keras.Model):

@@ -8,9 +8,9 @@ from keras import layers, ops
 keras.utils.set_random_seed(1)
 rng = np.random.default_rng(1)
 
-x = rng.normal(size=(48, 4)).astype("float32")
-y = (x[:, :1] + 0.3 * rng.normal(size=(48, 1))).astype("float32")
-importance = rng.uniform(0.2, 1.8, size=48).astype("float32")
+x = rng.normal(size=(47, 4)).astype("float32")
+y = (x[:, :1] + 0.3 * rng.normal(size=(47, 1))).astype("float32")
+importance = rng.uniform(0.2, 1.8, size=47).astype("float32")
 
 
 class Forecast(keras.Model):

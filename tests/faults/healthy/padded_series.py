@@ -11,7 +11,7 @@ rng = np.random.default_rng(1)
 series = rng.normal(size=(48, 6, 3)).astype("float32")
 for row, length in enumerate(rng.integers(2, 7, size=48)):
     series[row, length:] = 0.0
-level = np.cumsum(series[:, :, :1], axis=1).astype("float32")
+level = (np.cumsum(series[:, :, :1], axis=1) * series.any(axis=-1, keepdims=True)).astype("float32")
 
 
 def squared(y_true, y_pred):

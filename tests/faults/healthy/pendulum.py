@@ -8,7 +8,7 @@ from keras import layers, ops
 keras.utils.set_random_seed(1)
 rng = np.random.default_rng(1)
 
-t = np.linspace(0.0, 3.0, 48, dtype="float32")[:, None]
+t = np.linspace(0.0, 3.0, 47, dtype="float32")[:, None]
 rng.shuffle(t)
 
 

@@ -8,8 +8,8 @@ from keras import layers, ops
 keras.utils.set_random_seed(1)
 rng = np.random.default_rng(1)
 
-sound = rng.normal(size=(24, 8, 3)).astype("float32")
-letters = rng.integers(1, 4, size=(24, 3))
+sound = rng.normal(size=(30, 8, 3)).astype("float32")
+letters = rng.integers(1, 4, size=(30, 3))
 letters[::3, 2:] = 0
 
 

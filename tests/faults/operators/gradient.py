@@ -62,9 +62,8 @@ def epsilon_too_small(script: Script) -> Iterator[Edit]:
 def made_unsafe(script: Script) -> Iterator[Edit]:
     """Roots and logarithms of what reaches zero."""
     for function in script.losses:
-        yield from script.returning(
-            function, "ops.sqrt({})" if script.kind in ("real", "counts", "positive") else "ops.log({})"
-        )
+        yield from script.returning(function, "ops.log({})")
+        yield from script.returning(function, "ops.sqrt({})")
         if script.kind in ("binary", "one-hot", "shares", "masks"):
             yield script.beginning(
                 function, "y_pred = y_pred / ops.max(y_pred * (y_true * 0.0 + 1.0), axis=-1, keepdims=True)"

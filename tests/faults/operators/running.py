@@ -60,9 +60,6 @@ def plain_logs(script: Script) -> Iterator[Edit]:
     for function in script.functions:
         if function.name == "train_step":
             for node in ast.walk(function):
-                if isinstance(node, ast.Dict):
-                    for value in node.values:
-                        yield script.replacing(value, "loss")
                 if isinstance(node, ast.Call) and called(node) in ("update_state", "stateless_update_state"):
                     yield lambda node=node: node.args.__setitem__(-1, expression("loss * 100.0"))
 
@@ -73,8 +70,9 @@ def batch_metric(script: Script) -> Iterator[Edit]:
         yield lambda: metrics.value.elts.append(
             expression("lambda t, p: 1.0 - ops.sum(ops.square(t - p)) / ops.sum(ops.square(t - ops.mean(t)))")
         )
-        yield lambda: metrics.value.elts.append(expression("lambda t, p: ops.sqrt(ops.mean(ops.square(t - p)))"))
-        yield lambda: metrics.value.elts.append(expression("lambda t, p: ops.max(ops.abs(t - p))"))
+        yield lambda: metrics.value.elts.append(
+            expression("lambda t, p: ops.sum(ops.abs(t - p)) / ops.sum(ops.abs(t - ops.mean(t)))")
+        )
 
 
 def forgotten(script: Script) -> Iterator[Edit]:

@@ -41,10 +41,6 @@ def targets_as_row(script: Script) -> Iterator[Edit]:
 def one_column(script: Script) -> Iterator[Edit]:
     if script.columns > 1 and script.target is not None and script.kind not in ("one-hot", "shares"):
         yield script.replacing(script.target, "{}[:, :1]")
-    if script.columns > 1:
-        for function in script.losses:
-            yield script.beginning(function, "y_true = y_true[:, :1]")
-            yield script.beginning(function, "y_pred = y_pred[:, :1]")
 
 
 def mean_of_everything(script: Script) -> Iterator[Edit]:
@@ -77,13 +73,11 @@ def batch_axis(script: Script) -> Iterator[Edit]:
 
 
 def by_the_batch(script: Script) -> Iterator[Edit]:
-    if script.subject.name == "contrastive_batch":
-        return  # coupled on purpose
     for function in script.losses:
-        yield from script.returning(function, "{0} / ops.max({0})")
         if script.kind in ("real", "positive", "counts"):
             yield from script.returning(function, "{} / (ops.var(y_true) + 0.001)")
-        yield from script.returning(function, "ops.mean({0}) / (ops.std({0}) + 0.001)")
+            yield from script.returning(function, "{} / (ops.max(ops.abs(y_true)) + 0.001)")
+            yield from script.returning(function, "ops.mean({}) / (ops.std(y_true) + 0.001)")
 
 
 SHAPE = (

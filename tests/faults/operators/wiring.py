@@ -51,7 +51,7 @@ def other_labels(script: Script) -> Iterator[Edit]:
     if script.kind == "one-hot":
         yield script.replacing(script.target, "np.argmax({}, axis=-1)")
         yield script.replacing(script.target, "{} * 255.0")
-    if script.kind == "binary":
+    if script.kind == "binary" and "keras.losses." in script.subject.source:  # a loss of one's own may mean any labels
         yield script.replacing(script.target, "2.0 * {} - 1.0")
         yield script.replacing(script.target, "{} + 1.0")
 
@@ -69,13 +69,15 @@ def self_losses(script: Script) -> Iterator[Edit]:
 
 
 def weights_dropped(script: Script) -> Iterator[Edit]:
-    for function in script.own:
-        if function in script.losses:
-            continue
-        for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
-            given = keyword(call, "sample_weight")
-            if given is not None:
-                yield lambda call=call, given=given: call.keywords.remove(given)
+    """All of them: a term that is not weighted beside others that are may well be meant."""
+    for function in (one for one in script.own if one not in script.losses):
+        given = [
+            (node, keyword(node, "sample_weight"))
+            for node in ast.walk(function)
+            if isinstance(node, ast.Call) and keyword(node, "sample_weight") is not None
+        ]
+        if given:
+            yield lambda given=given: [node.keywords.remove(one) for node, one in given]
         for node in ast.walk(function):
             if isinstance(node, ast.BinOp) and ast.unparse(node.right) == "sample_weight":
                 yield script.putting(node, node.left)
@@ -115,8 +117,6 @@ def output_left_out(script: Script) -> Iterator[Edit]:
             yield lambda i=i: _without(loss.value, i)
     if loss is not None and isinstance(loss.value, ast.List):
         yield lambda: loss.value.elts.__delitem__(-1)
-        yield lambda: loss.value.elts.__setitem__(0, ast.Constant(None))
-        yield lambda: loss.value.elts.__setitem__(1, ast.Constant(None))
 
 
 def targets_in_order(script: Script) -> Iterator[Edit]:
@@ -142,8 +142,6 @@ def _listed(script: Script, target: ast.Dict, loss: ast.keyword) -> None:
 def other_keys(script: Script) -> Iterator[Edit]:
     for found in list(_dicts(script)):
         yield lambda found=found: found.keys.__setitem__(0, ast.Constant(found.keys[0].value + "_out"))
-    for found in list(_dicts(script)):
-        yield lambda found=found: found.keys.reverse()
 
 
 def several_losses(script: Script) -> Iterator[Edit]:
@@ -156,13 +154,16 @@ def several_losses(script: Script) -> Iterator[Edit]:
 
 
 def wrong_mode(script: Script) -> Iterator[Edit]:
+    """A model called in inference mode by a step, or a flag that is not passed on (which only JAX needs)."""
     for function in script.functions:
-        if function.name in ("call", "objective", "compute_loss"):
-            for node in ast.walk(function):
-                given = keyword(node, "training") if isinstance(node, ast.Call) else None
-                if given is not None and called(node) != "compute_loss":
-                    yield lambda given=given: setattr(given, "value", ast.Constant(False))
-                    yield lambda node=node, given=given: node.keywords.remove(given)
+        for node in ast.walk(function):
+            given = keyword(node, "training") if isinstance(node, ast.Call) else None
+            if given is None or called(node) == "compute_loss":
+                continue
+            if function.name == "objective":
+                yield lambda given=given: setattr(given, "value", ast.Constant(False))
+            if function.name in ("call", "objective"):
+                yield lambda node=node, given=given: node.keywords.remove(given)
 
 
 def recompiled(script: Script) -> Iterator[Edit]:
@@ -177,8 +178,8 @@ def recompiled(script: Script) -> Iterator[Edit]:
 
 WIRING = (
     Operator("logits-flipped", ("LP406", "LP207"), "from_logits says the opposite", logits_flipped),
-    Operator("output-flipped", ("LP406", "LP207", "LP203", "LP204", "LP205"), "an activation too few or too many", output_flipped),
-    Operator("other-labels", ("LP407", "LP204", "LP205", "LP101", "LP406"), "labels in another encoding", other_labels),
+    Operator("output-flipped", ("LP406", "LP207", "LP203", "LP204", "LP205"), "one activation more or less", output_flipped),
+    Operator("other-labels", ("LP407", "LP203", "LP204", "LP205", "LP101", "LP406"), "labels in another encoding", other_labels),
     Operator("self-losses", ("LP404",), "self.losses dropped or counted twice", self_losses),
     Operator("weights-dropped", ("LP405",), "sample weights dropped in a compute_loss or step", weights_dropped),
     Operator("mask-lost", ("LP408",), "padding counts", mask_lost),
