@@ -8,6 +8,8 @@ from pathlib import Path
 from .script import Subject
 
 FOLDER = Path(__file__).resolve().parent
+WRITTEN = tuple(path.stem for path in (FOLDER / "healthy").glob("*.py"))
+"""Those that are scripts of their own."""
 EXAMPLES = FOLDER.parent.parent / "examples"
 
 HEAD = '''# targets: {targets}

@@ -44,18 +44,19 @@ def captured_model(model: Any, data: dict[str, Any]) -> Run:
     )
     batch = received_batch(capture)
     capture.changes.begin(roots(model, compiled))
-    try:
-        keras_private.build(model, (batch.x, batch.y, batch.sample_weight))
-    except Exception as error:  # of the user's objective, or of the model
-        capture.error = error
-        if not model.built:
-            with suppress(Exception):
-                model(batch.x)
     run = Run(captures=[capture])
-    if model.built:
-        capture.weights = copies(model.variables)
-        with suppress(NotApplicable):
-            capture.error = first_failure(Lab(capture, run)) or capture.error
+    with capture.changes.moved_inside():  # a counter of the user's, say, is put back
+        try:
+            keras_private.build(model, (batch.x, batch.y, batch.sample_weight))
+        except Exception as error:  # of the user's objective, or of the model
+            capture.error = error
+            if not model.built:
+                with suppress(Exception):
+                    model(batch.x)
+        if model.built:
+            capture.weights = copies(model.variables)
+            with suppress(NotApplicable):
+                capture.error = first_failure(Lab(capture, run)) or capture.error
     return run
 
 

@@ -66,7 +66,7 @@ def plain_logs(script: Script) -> Iterator[Edit]:
 
 def batch_metric(script: Script) -> Iterator[Edit]:
     metrics = keyword(script.compiled, "metrics") if script.compiled is not None else None
-    if metrics is not None and isinstance(metrics.value, ast.List):
+    if script.kind == "real" and metrics is not None and isinstance(metrics.value, ast.List):
         yield lambda: metrics.value.elts.append(
             expression("lambda t, p: 1.0 - ops.sum(ops.square(t - p)) / ops.sum(ops.square(t - ops.mean(t)))")
         )

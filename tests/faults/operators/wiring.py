@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from ..script import Edit, Operator, Script, called, expression, keyword
 
-LOGITS = ("from_logits",)
+LABELS = ("LP407", "LP201", "LP203", "LP204", "LP205", "LP101", "LP406")
+"""What labels in another encoding may do to a loss."""
 TAKES_LOGITS = (
     "BinaryCrossentropy", "CategoricalCrossentropy", "SparseCategoricalCrossentropy", "BinaryFocalCrossentropy",
     "CategoricalFocalCrossentropy", "binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy",
@@ -177,9 +178,9 @@ def recompiled(script: Script) -> Iterator[Edit]:
 
 
 WIRING = (
-    Operator("logits-flipped", ("LP406", "LP207"), "from_logits says the opposite", logits_flipped),
+    Operator("logits-flipped", ("LP406", "LP207", "LP203", "LP204"), "from_logits says the opposite", logits_flipped),
     Operator("output-flipped", ("LP406", "LP207", "LP203", "LP204", "LP205"), "one activation more or less", output_flipped),
-    Operator("other-labels", ("LP407", "LP203", "LP204", "LP205", "LP101", "LP406"), "labels in another encoding", other_labels),
+    Operator("other-labels", LABELS, "labels in another encoding", other_labels),
     Operator("self-losses", ("LP404",), "self.losses dropped or counted twice", self_losses),
     Operator("weights-dropped", ("LP405",), "sample weights dropped in a compute_loss or step", weights_dropped),
     Operator("mask-lost", ("LP408",), "padding counts", mask_lost),
