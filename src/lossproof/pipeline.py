@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lossproof.capture.failure import place_of_error
 from lossproof.capture.importing import when_imported
 from lossproof.capture.place import relative_to
 from lossproof.capture.script import Outcome, run_script
@@ -162,7 +164,20 @@ def judge(run: Run, *, select: Sequence[str] = (), ignore: Sequence[str] = ()) -
         chosen = selected(select, ignore)
     except Misuse as error:
         raise ValueError(str(error)) from None
-    return _report(None, run, chosen)
+    report = _report(None, run, chosen)
+    failure = next((one.error for one in run.captures if one.error is not None), None)
+    return report if failure is None else replace(report, script_error=_objective_error(failure, report))
+
+
+def _objective_error(error: BaseException, report: Report) -> ScriptError:
+    """What stops an objective that was checked without a script."""
+    return ScriptError(
+        type=type(error).__name__,
+        message=str(error),
+        traceback="".join(traceback.format_exception(error)),
+        where=place_of_error(error),
+        explained_by=next((f.code for f in report.findings if f.evidence.get("explains_error")), None),
+    )
 
 
 def _run(path: Path, arguments: Sequence[str], patience: float | None) -> Outcome:
