@@ -1,4 +1,4 @@
-"""The command line: `lossproof check SCRIPT`, `trace SCRIPT`, `rules`, `explain CODE`."""
+"""The command line: `lossproof check SCRIPT`, `trace SCRIPT`, `compare A B`, `rules`, `explain CODE`."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("check", help="run a script and check the objectives that it trains", add_help=False)
     commands.add_parser("trace", help="each expression of a script's losses, with its values", add_help=False)
+    commands.add_parser("compare", help="why two runs differ, proven by transplant", add_help=False)
     explain = commands.add_parser("explain", help="what a rule means, with an example and its cure")
     explain.add_argument("code", metavar="CODE", help="a rule's code or name, such as LP101 or batch-broadcast")
     commands.add_parser("rules", help="list all rules")
@@ -100,7 +101,13 @@ def _trace(arguments: list[str]) -> int:
     return trace(arguments)
 
 
-OWN_LINE: dict[str, Callable[[list[str]], int]] = {"check": _check, "trace": _trace}
+def _compare(arguments: list[str]) -> int:
+    from lossproof.commands.compare import run
+
+    return run(arguments)
+
+
+OWN_LINE: dict[str, Callable[[list[str]], int]] = {"check": _check, "trace": _trace, "compare": _compare}
 """The commands whose command line is partly a script's."""
 
 

@@ -13,9 +13,10 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.capture.userfiles import holds_user_function
 from lossproof.lab.backends.base import Mode, Tensor
-from lossproof.lab.backends.host import host_generators
+from lossproof.lab.backends.host import host_generators, host_state, set_host_state
 from lossproof.lab.backends.inner import InnerGradients
 from lossproof.lab.backends.inner_jax import JaxInnerGradients
+from lossproof.lab.backends.passing import Passing
 from lossproof.lab.replace import replaced
 
 
@@ -113,6 +114,17 @@ class JaxBackend:
 
         jax.jvp(run, tuple(inputs), tuple(directions))
         return results[0]
+
+    def random_state(self) -> Any:
+        return (host_state(),)
+
+    def set_random_state(self, state: Any) -> None:
+        set_host_state(state[0])
+
+    batches_from = "get_jax_iterator"
+
+    def passing(self, batches: Any, pass_on: Callable[[Any], Any], example: Any) -> Any:
+        return Passing(batches, pass_on)
 
     def inner_gradients(self) -> InnerGradients:
         return JaxInnerGradients()
