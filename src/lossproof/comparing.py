@@ -76,7 +76,7 @@ def _run(given: Any, backend: str | None, steps: int) -> Run:
         raise TypeError(f"expected a script's path or a function that trains, found {type(given).__name__}")
     from lossproof.comparison.scripts import ScriptRun
 
-    path, *arguments = given if isinstance(given, (list, tuple)) else [given]
+    path, *arguments = [str(one) for one in (given if isinstance(given, (list, tuple)) else [given])]
     if not Path(path).is_file():
         raise FileNotFoundError(f"no such script: {path}")
     return ScriptRun(Path(path), arguments, backend, steps)

@@ -98,7 +98,7 @@ class Recorder:
         if session is None or session is not self._sessions[-1]:
             session = self._session("train_on_batch", model, given)
             session.prepare()
-        if session.over:
+        if session.is_over():
             return original(model, **given)
         with ExitStack() as stack:
             if session.implants:
@@ -106,7 +106,7 @@ class Recorder:
             given = session.batch_of(given)
             result = original(model, **given)
             session.end_step({"loss": _first_number(result)})
-            if session.over:
+            if session.is_over():
                 with silence():
                     session.finish()
                 self._note_trained(model, session)

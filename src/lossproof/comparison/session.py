@@ -62,8 +62,7 @@ class Session:
         """Whether functions that the script compiles itself are to run as Python."""
         return self._transplant is not None and self._has("mode") and self._transplant.donor.mode == "eager"
 
-    @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether all steps that are wanted are recorded."""
         return len(self._steps) >= self._most
 
@@ -121,7 +120,7 @@ class Session:
 
     def end_step(self, logs: dict[str, Any]) -> None:
         """A step has ended."""
-        if self.over:
+        if self.is_over():
             return
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()

@@ -56,8 +56,8 @@ def _divergence(one: Divergence, k: int, sheet: Typesetter) -> None:
         sheet.paragraph((f"{one.unit}: {number(one.size, trim=True)}{bound}", "dim"), indent=3, hang=2)
     sheet.blank()
     said = one.after if one.transplant is None else f"B again, with {one.transplant} of A: {one.after}"
-    head = ("Proof: ", "bold") if one.proven else ("Not proven: ", "bold yellow")
-    sheet.paragraph(head, sentence(said), indent=1, hang=2)
+    proof = ("Proof: ", "bold") if one.proven else ("Not proven: ", "bold yellow")
+    sheet.paragraph(proof, sentence(said), indent=1, hang=2)
 
 
 def _verdict(comparison: Comparison) -> str:
