@@ -35,7 +35,8 @@ def compare(
     Args:
         run_a: A script or notebook, which is run in a process of its own; or a function without arguments that builds,
             compiles and trains a model, which is run here. A script with arguments of its own is a list of its path and them.
-        run_b: The other one, of the same sort; None to compare two trainings of `run_a`.
+        run_b: The other one, of the same sort; None to compare two trainings of `run_a`, or `run_a` on two
+            backends.
         backend_a: The Keras backend on which to run the script; what the environment says by default.
         backend_b: The same of the other script.
         fit_a: Which training of run A is meant (from 1), where it has several; of one run alone the first by default.
@@ -52,10 +53,10 @@ def compare(
     """
     from lossproof.comparison.search import Cannot, compare_runs
 
-    if run_b is None:
+    if run_b is None and backend_a == backend_b:
         fit_a, fit_b = fit_a or 1, fit_b or 2
     a = _run(run_a, backend_a, steps)
-    same = run_b is None and backend_b is None
+    same = run_b is None and backend_a == backend_b
     b = a if same else _run(run_a if run_b is None else run_b, backend_b, steps)
     if type(a) is not type(b):
         raise TypeError("expected two scripts or two functions, found one of each")

@@ -20,6 +20,12 @@ GIVEN = {
     "objective": "the objective",
 }
 
+LOOP = "optimizer.apply"
+"""The `call` of a training loop of the script's own."""
+
+OWN = {"weights": "weights", "batches": "batches"}
+"""What is given of these stages itself."""
+
 _UNPROVEN = {"weights": "initial weights", "loss": "loss value", "later": "step"}
 
 
@@ -28,7 +34,11 @@ def candidates(difference: Difference, a: Training, b: Training, runs: tuple[Rec
     stage = difference.stage
     if runs[0].backend != runs[1].backend:
         yield "backend"
-    own = {"weights": "weights", "batches": "batches"}.get(stage)
+    if LOOP in (a.call, b.call):  # into which nothing else can be given
+        if a.mode != b.mode and a.mode == "eager" and stage not in ("model", "weights"):
+            yield "mode"
+        return
+    own = OWN.get(stage)
     if own is not None:
         yield own
         return

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossproof.comparison.recording import Training, parts_of
+from lossproof.comparison.gaps import EPSILON, distance, epsilon_of, gaps, most, range_text, scale, short
+from lossproof.comparison.recording import Training, parts_of, sampled
 
 STAGES = ("model", "weights", "batches", "predictions", "loss", "gradient", "step", "later")
 """In the order of cause and effect: `step` is what the first step reports and does, `later` the same of further ones."""
 
 LAST_PLACES = 64.0
 """By how many units in the last place (of float32), or how many times the measured noise, two numbers may differ."""
-EPSILON = float(np.finfo("float32").eps)
 OF_UPDATE = 1e-3
 """An update may differ by this share of the largest one of its variable: Adam divides by the gradient's size, so that
 its rounding errors weigh more than those of the gradient."""
@@ -64,7 +64,7 @@ def first_difference(a: Training, b: Training) -> Difference | None:
 def _model(a: Training, b: Training) -> Difference | None:
     shapes = [[v.value.shape for v in one.variables if v.kind != "seed"] for one in (a, b)]
     if shapes[0] == shapes[1]:
-        return None
+        return _trainable(a, b)
     count = [sum(int(np.prod(s)) for s in one) for one in shapes]
     rows = (
         Row("variables", str(len(shapes[0])), str(len(shapes[1]))),
@@ -75,12 +75,24 @@ def _model(a: Training, b: Training) -> Difference | None:
     )
 
 
+def _trainable(a: Training, b: Training) -> Difference | None:
+    kinds = [[v.kind for v in _unseeded(one)] for one in (a, b)]
+    if kinds[0] == kinds[1]:
+        return None
+    differing = [v.path for v, x, y in zip(_unseeded(a), *kinds, strict=True) if x != y]
+    rows = (
+        Row("trainable", *(f"{one.count('trainable')} of {len(one)}" for one in kinds)),
+        Row("such as", differing[0], ""),
+    )
+    return Difference("model", "models: other weights are trainable", len(differing), 0.0, "variables", rows)
+
+
 def _weights(a: Training, b: Training) -> Difference | None:
     pairs = [(x, y) for x, y in zip(_unseeded(a), _unseeded(b), strict=True)]
     worst, names, allowed_there = 0.0, [], 0.0
     for x, y in pairs:
-        allowed = 4.0 * _epsilon(x.value) * _scale(x.value)
-        apart = _apart(x.value, y.value)
+        allowed = 4.0 * epsilon_of(x.value) * scale(x.value)
+        apart = distance(x.value, y.value)
         if apart > allowed:
             names.append(x.path)
             if apart > worst:
@@ -116,15 +128,15 @@ def _batches(a: Training, b: Training) -> Difference | None:
             if one.shape != two.shape or one.dtype != two.dtype:
                 rows = (Row(name, f"{one.shape} {one.dtype}", f"{two.shape} {two.dtype}"),)
                 return Difference("batches", f"form of {name} in batch {k + 1}", 1.0, 0.0, "", rows, step=0)
-            if _apart(one, two) > 4.0 * _epsilon(one) * _scale(one):
+            if distance(one, two) > 4.0 * epsilon_of(one) * scale(one):
                 return _other_rows(a, b, k, name, one, two)
     return None
 
 
 def _other_rows(a: Training, b: Training, k: int, name: str, one: np.ndarray, two: np.ndarray) -> Difference:
     order = _same_rows(a, b)
-    different = int(np.sum([_apart(p, q) > 0 for p, q in zip(one, two, strict=True)])) if one.ndim else 1
-    rows = [Row(f"first row of {name}", _short(one), _short(two)), Row("range", _range(one), _range(two))]
+    different = int(np.sum([distance(p, q) > 0 for p, q in zip(one, two, strict=True)])) if one.ndim else 1
+    rows = [Row(f"first row of {name}", short(one), short(two)), Row("range", range_text(one), range_text(two))]
     what = f"order of the rows: batch {k + 1} holds others" if order else f"values of {name} in batch {k + 1}"
     return Difference("batches", what, float(different), 0.0, "rows differ", tuple(rows), order_only=order)
 
@@ -148,11 +160,11 @@ def _predictions(a: Training, b: Training) -> Difference | None:
     if a.point is None or b.point is None:
         return None
     for k, (one, two) in enumerate(zip(a.point.predictions, b.point.predictions, strict=False)):
-        noise = max(_most(a.point.predictions_noise[k]), _most(b.point.predictions_noise[k]))
-        allowed = LAST_PLACES * (noise + EPSILON * _scale(one))
-        apart = _apart(one, two) if one.shape == two.shape else np.inf
+        noise = max(most(a.point.predictions_noise[k]), most(b.point.predictions_noise[k]))
+        allowed = LAST_PLACES * (noise + EPSILON * scale(one))
+        apart = distance(one, two) if one.shape == two.shape else np.inf
         if apart > allowed:
-            rows = (Row("range of the predictions", _range(one), _range(two)),)
+            rows = (Row("range of the predictions", range_text(one), range_text(two)),)
             return Difference("predictions", "predictions at equal weights", apart, allowed, "largest difference", rows)
     return None
 
@@ -162,7 +174,7 @@ def _loss(a: Training, b: Training) -> Difference | None:
         return None
     one, two = a.point.loss, b.point.loss
     allowed = LAST_PLACES * (max(a.point.loss_noise, b.point.loss_noise) + EPSILON * abs(one))
-    apart = _apart(np.array(one), np.array(two))
+    apart = distance(np.array(one), np.array(two))
     if apart <= allowed:
         return None
     rows = (Row("loss", f"{one:.7g}", f"{two:.7g}"), Row("computed by", a.objective, b.objective))
@@ -180,12 +192,12 @@ def _gradient(a: Training, b: Training) -> Difference | None:
         filled = [np.zeros_like(two if one is None else one) if g is None else g for g in (one, two)]
         noises = [n for n in (a.point.gradients_noise[k], b.point.gradients_noise[k]) if n is not None]
         noise = np.max(noises, axis=0)
-        allowed = LAST_PLACES * (noise + EPSILON * _scale(filled[0]))
-        over = _gap(*filled) - allowed
-        if np.max(over, initial=-1.0) > 0 and (worst is None or _apart(*filled) > worst.size):
+        allowed = LAST_PLACES * (noise + EPSILON * scale(filled[0]))
+        over = gaps(*filled) - allowed
+        if np.max(over, initial=-1.0) > 0 and (worst is None or distance(*filled) > worst.size):
             norms = ["no gradient" if g is None else f"{np.linalg.norm(g):.6g}" for g in (one, two)]
             rows = (Row("variable", paths[k], ""), Row("norm", *norms), Row("computed by", a.objective, b.objective))
-            size, bound = _apart(*filled), float(np.max(allowed, initial=0.0))
+            size, bound = distance(*filled), float(np.max(allowed, initial=0.0))
             worst = Difference("gradient", "gradient at equal weights", size, bound, "largest difference", rows)
     return worst
 
@@ -197,7 +209,7 @@ def _steps(a: Training, b: Training) -> Difference | None:
         if one.loss is not None and two.loss is not None:
             noise = max((p.loss_noise for p in (a.point, b.point) if p is not None), default=0.0)
             allowed = growth * LAST_PLACES * (noise + EPSILON * abs(one.loss))
-            apart = _apart(np.array(one.loss), np.array(two.loss))
+            apart = distance(np.array(one.loss), np.array(two.loss))
             if apart > allowed:
                 rows = (Row(f"loss after step {k}", f"{one.loss:.7g}", f"{two.loss:.7g}"), Row("mode", a.mode, b.mode))
                 return Difference(stage, f"loss that step {k} reports", apart, allowed, "difference", rows, step=2 * k)
@@ -213,14 +225,14 @@ def _update(a: Training, b: Training, k: int, stage: str) -> Difference | None:
     for j, variable in enumerate(a.of_kind("trainable")):
         pair = [side.steps[k - 1].weights[j] for side in (a, b)]
         updates = [after - start[j] for after, start in zip(pair, before, strict=True)]
-        largest = max(_scale(update) for update in updates)
+        largest = max(scale(update) for update in updates)
         share = OF_UPDATE if k == 1 else 10 * OF_UPDATE
-        allowed = 16.0 * EPSILON * _scale(pair[0]) + share * largest
-        gap = np.where(_blurred(a, b, j, updates[0].shape), 0.0, _gap(*updates))
+        allowed = 16.0 * EPSILON * scale(pair[0]) + share * largest
+        gap = np.where(_blurred(a, b, j, updates[0].shape), 0.0, gaps(*updates))
         size = float(np.max(gap, initial=0.0))
         if size > allowed and (worst is None or size > worst.size):
             rows = [Row("variable", variable.path, "")]
-            rows.append(Row("largest change", *(f"{_scale(update):.6g}" for update in updates)))
+            rows.append(Row("largest change", *(f"{scale(update):.6g}" for update in updates)))
             rows += [Row("optimizer", *(_named(side) for side in (a, b))), Row("mode", a.mode, b.mode)]
             what = f"change of the weights in step {k}"
             worst = Difference(stage, what, size, allowed, "largest difference", tuple(rows), step=2 * k + 1)
@@ -228,8 +240,6 @@ def _update(a: Training, b: Training, k: int, stage: str) -> Difference | None:
 
 
 def _start(side: Training) -> list[np.ndarray]:
-    from lossproof.comparison.recording import sampled
-
     return [sampled(v.value) for v in side.of_kind("trainable")]
 
 
@@ -239,53 +249,10 @@ def _blurred(a: Training, b: Training, j: int, shape: tuple[int, ...]) -> np.nda
     for point in (a.point, b.point):
         gradient, noise = (point.gradients[j], point.gradients_noise[j]) if point is not None else (None, None)
         if gradient is not None and noise is not None and gradient.shape == shape:
-            tiny = LAST_PLACES * (noise + EPSILON * EPSILON * _scale(gradient))
+            tiny = LAST_PLACES * (noise + EPSILON * EPSILON * scale(gradient))
             blurred |= (np.abs(gradient) <= tiny) & (gradient != 0.0)
     return blurred
 
 
 def _named(side: Training) -> str:
     return side.optimizer.name if side.optimizer is not None else "none"
-
-
-def _gap(one: np.ndarray, two: np.ndarray) -> np.ndarray:
-    """The absolute differences: none where both are NaN or the same infinity, infinite where only one is."""
-    with np.errstate(invalid="ignore"):
-        gap = np.abs(one.astype("float64") - two.astype("float64"))
-    same = (one == two) | (np.isnan(one) & np.isnan(two))
-    return np.where(same, 0.0, np.where(np.isnan(gap), np.inf, gap))
-
-
-def _apart(one: np.ndarray, two: np.ndarray) -> float:
-    if one.dtype.kind not in "biuf" or two.dtype.kind not in "biuf":
-        return float(not np.array_equal(one, two))
-    return float(np.max(_gap(one, two), initial=0.0))
-
-
-def _most(noise: np.ndarray) -> float:
-    return float(np.max(noise[np.isfinite(noise)], initial=0.0))
-
-
-def _scale(array: np.ndarray) -> float:
-    if array.dtype.kind not in "iuf":
-        return 1.0
-    finite = np.abs(array[np.isfinite(array)])
-    return float(np.max(finite, initial=0.0))
-
-
-def _epsilon(array: np.ndarray) -> float:
-    return EPSILON if array.dtype.kind == "f" else 0.0
-
-
-def _short(array: np.ndarray) -> str:
-    flat = np.asarray(array[0] if array.ndim else array).reshape(-1)
-    return ", ".join(f"{v:.4g}" if array.dtype.kind in "iuf" else str(v) for v in flat[:4]) + (
-        " ..." if flat.size > 4 else ""
-    )
-
-
-def _range(array: np.ndarray) -> str:
-    if array.dtype.kind not in "biuf" or not array.size:
-        return ""
-    finite = array[np.isfinite(array)]
-    return f"{finite.min():.4g} .. {finite.max():.4g}" if finite.size else "not finite"

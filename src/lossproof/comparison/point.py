@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from lossproof.capture.values import Changes
 from lossproof.comparison.recording import Point, sampled
 from lossproof.lab.backends import running_backend
 from lossproof.lab.model import Functional
@@ -18,23 +19,27 @@ NUDGES = 3
 _Measured = tuple[list[np.ndarray], float, list[np.ndarray | None]]
 
 
-def measure(model: Any, weights: list[np.ndarray], data: Any) -> Point:
+def measure(model: Any, weights: list[np.ndarray], data: Any, changes: Changes) -> Point:
     """Evaluate predictions, loss and gradient; the model is left as it is.
 
     Args:
         model: The user's model, compiled and built.
         weights: The values of `model.variables` at the start.
         data: The first batch as the step received it, nested arrays.
+        changes: The objective's Python values, which each evaluation finds as training found them.
 
     Raises:
         Whatever the user's code raises.
     """
     random = np.random.default_rng(0)
-    predictions, loss, gradients = _at(model, weights, data)
     spread: list[_Measured] = []
-    for _ in range(NUDGES):
-        moved = [_nudged(random, value) for value in weights]
-        spread.append(_at(model, moved, _nudged_inputs(random, data)))
+    with changes.undone():
+        with changes.moved_inside():
+            predictions, loss, gradients = _at(model, weights, data)
+        for _ in range(NUDGES):
+            moved = [_nudged(random, value) for value in weights]
+            with changes.moved_inside():
+                spread.append(_at(model, moved, _nudged_inputs(random, data)))
     return Point(
         predictions=tuple(map(sampled, predictions)),
         predictions_noise=tuple(_noise(one, [s[0][k] for s in spread]) for k, one in enumerate(predictions)),

@@ -14,7 +14,9 @@ from lossproof.capture import shorten
 from lossproof.capture.observer import accompanied
 from lossproof.capture.place import user_place
 from lossproof.capture.script import EnoughSeen
+from lossproof.comparison.causes import LOOP
 from lossproof.comparison.implant import Donated, implanted
+from lossproof.comparison.loops import Loop, watched_loops
 from lossproof.comparison.recording import Recording, Training
 from lossproof.comparison.session import Session
 from lossproof.comparison.transplant import Transplant
@@ -46,6 +48,7 @@ class Recorder:
         self.harvested: Any = None
         self._transplant, self._donated, self._steps, self._harvest = transplant, donated, steps, harvest
         self._sessions: list[Session] = []
+        self._loops: list[Loop] = []
         self._trained_by: dict[int, tuple[Any, list[str]]] = {}
         self._inside: bool = False
 
@@ -57,11 +60,18 @@ class Recorder:
                 owner = next(one for one in keras.Model.__mro__ if name in vars(one))
                 stack.enter_context(replaced(owner, name, functools.partial(_around, method)))
             stack.enter_context(replaced(shorten, "STEPS", lambda _: self._steps))
+            stack.enter_context(watched_loops(self._loops, lambda: self._inside, self._steps))
+            given = self._transplant
+            if given is not None and "mode" in given.organs and (given.donor.call, given.donor.mode) == (LOOP, "eager"):
+                stack.enter_context(running_backend().interpreted())
             yield
 
     def trainings(self) -> tuple[Training, ...]:
-        """The trainings so far; those that go on are ended."""
-        return tuple(session.finished() for session in self._sessions)
+        """The trainings so far; those that go on are ended. Loops of the user's own count where there are no others."""
+        if self._sessions:
+            return tuple(session.finished() for session in self._sessions)
+        seen = (loop.training() for loop in self._loops)
+        return tuple(training for training in seen if training is not None)
 
     def recording(self, name: str, error: str | None = None) -> Recording:
         """The whole run."""
@@ -104,6 +114,8 @@ class Recorder:
             if session.implants:
                 stack.enter_context(implanted(model, self._donated))
             given = session.batch_of(given)
+            self._inside = True
+            stack.callback(self._leave)
             result = original(model, **given)
             session.end_step({"loss": _first_number(result)})
             if session.is_over():
@@ -111,6 +123,9 @@ class Recorder:
                     session.finish()
                 self._note_trained(model, session)
         return result
+
+    def _leave(self) -> None:
+        self._inside = False
 
     def _session(self, call: str, model: Any, arguments: dict[str, Any]) -> Session:
         number = len(self._sessions)

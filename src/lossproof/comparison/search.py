@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from lossproof.comparison.alignment import pairs
-from lossproof.comparison.causes import GIVEN, candidates, changed_settings, kind_of
+from lossproof.comparison.causes import GIVEN, OWN, candidates, changed_settings, kind_of
 from lossproof.comparison.divergence import Difference, first_difference
 from lossproof.comparison.recording import Recording, Training
 from lossproof.comparison.transplant import Transplant
@@ -46,40 +46,65 @@ def compare_runs(a: Run, b: Run, fit_a: int | None = None, fit_b: int | None = N
     for one in (first, second):
         if not one.trainings:
             raise Cannot(
-                f"{one.name} trains no model by fit or train_on_batch" + (f": {one.error}" if one.error else "")
+                f"{one.name} trains no model: no fit, train_on_batch or step of a Keras optimizer was seen"
+                + (f": {one.error}" if one.error else "")
             )
     together = pairs(first, second, fit_a, fit_b)
     i, j, difference = _first_pair(first, second, together)
     x, y = first.trainings[i], second.trainings[j]
+    for run, training in ((first, x), (second, y)):
+        if not training.steps:
+            why = f": {run.error}" if run.error else ""
+            raise Cannot(f"{run.name} ran no step of the training at {training.where}{why}")
     notes = [f"{name}: {note}" for name, side in (("A", x), ("B", y)) for note in side.notes]
     notes += [f"{name} ended with {one.error}" for name, one in (("A", first), ("B", second)) if one.error]
     counts = len(first.trainings), len(second.trainings)
     if counts[0] != counts[1] and fit_a is None and fit_b is None:
         notes.append(f"A trains {counts[0]} times and B {counts[1]} times: their last trainings were compared")
-    divergences: list[Divergence] = []
-    organs: tuple[str, ...] = ()
-    recorded = second
-    while difference is not None and len(divergences) < MOST:
-        found = None
-        target = recorded.trainings[j]
-        for organ in candidates(difference, x, target, (first, recorded)):
-            if organ in organs:
-                continue
-            again = b.record(Transplant((*organs, organ), j, x, i), a)
-            if len(again.trainings) <= j:
-                continue
-            left = first_difference(x, again.trainings[j])
-            if left is None or left.rank > difference.rank:
-                found = organ, again, left
-                break
-        if found is None:
-            divergences.append(_unproven(difference))
-            break
-        organ, again, left = found
-        divergences.append(_proven(difference, organ, x, target, (first, recorded), left))
-        organs, recorded, difference = (*organs, organ), again, left
+    divergences = _search(a, b, (first, second), (i, j), difference)
     steps = min(len(x.steps), len(y.steps))
     return Comparison(_side(first, x), _side(second, y), tuple(divergences), steps, len(together), tuple(notes))
+
+
+def _search(
+    a: Run, b: Run, runs: tuple[Recording, Recording], numbers: tuple[int, int], difference: Difference | None
+) -> list[Divergence]:
+    """Give B one thing of A after the other, as long as there is a difference and something to give."""
+    (first, recorded), (i, j) = runs, numbers
+    x = first.trainings[i]
+    divergences: list[Divergence] = []
+    organs: tuple[str, ...] = ()
+    while difference is not None and len(divergences) < MOST:
+        target = recorded.trainings[j]
+        for organ in candidates(difference, x, target, (first, recorded)):
+            again = None if organ in organs else _again(b, a, Transplant((*organs, organ), j, x, i), target)
+            left = first_difference(x, again.trainings[j]) if again is not None else None
+            if again is not None and (left is None or left.rank > difference.rank):
+                divergences.append(_proven(difference, organ, x, target, (first, recorded), left))
+                break
+        else:
+            return [*divergences, _unproven(difference)]
+        if organ == "backend":  # which would hide all others: go on with both backends, as far as the stage lets us
+            own = OWN.get(difference.stage)
+            again = None if own is None else _again(b, a, Transplant((*organs, own), j, x, i), target)
+            if own is None or again is None:
+                return divergences
+            organ, left = own, first_difference(x, again.trainings[j])
+            if left is not None and left.rank <= difference.rank:
+                return divergences
+        assert again is not None
+        organs, recorded, difference = (*organs, organ), again, left
+    return divergences
+
+
+def _again(b: Run, a: Run, transplant: Transplant, before: Training) -> Recording | None:
+    """B with something of A; None where it did not come as far as without."""
+    recording = b.record(transplant, a)
+    if len(recording.trainings) <= transplant.number:
+        return None
+    training = recording.trainings[transplant.number]
+    whole = len(training.steps) >= len(before.steps) and (training.point is not None or before.point is None)
+    return recording if whole else None
 
 
 def _first_pair(a: Recording, b: Recording, together: list[tuple[int, int]]) -> tuple[int, int, Difference | None]:
@@ -121,11 +146,13 @@ def _proven(
         transplant=GIVEN[organ],
         proven=True,
         after=after,
-        remark=_remark(organ, a, b),
+        remark=_remark(organ, difference.stage, a, b),
     )
 
 
-def _remark(organ: str, a: Training, b: Training) -> str:
+def _remark(organ: str, stage: str, a: Training, b: Training) -> str:
+    if organ == "backend" and stage in OWN:
+        return "From the same seed, backends draw different random numbers"
     if organ != "weights":
         return ""
     told = []

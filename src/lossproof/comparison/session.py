@@ -13,7 +13,9 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.capture.batch import is_array
 from lossproof.capture.copies import copies, copy_of
+from lossproof.capture.objective import roots
 from lossproof.capture.place import place_of_function
+from lossproof.capture.values import Changes
 from lossproof.comparison.feed import Feed
 from lossproof.comparison.implant import give_optimizer, give_weights
 from lossproof.comparison.point import measure
@@ -48,6 +50,7 @@ class Session:
         self._steps: list[Step] = []
         self._training: Training | None = None
         self._start: list[np.ndarray] = []
+        self._changes = Changes()
 
     def _has(self, organ: str) -> bool:
         return self._transplant is not None and self._transplant.has(organ, self.number)
@@ -90,6 +93,7 @@ class Session:
                 running_backend().set_random_state(given.donor.generators)
         trainable = {id(v) for v in model.trainable_variables}
         self._start = copies(model.variables)
+        self._changes.begin(roots(model, None))
         self._training = Training(
             call=self.call,
             where=self.where,
@@ -135,7 +139,7 @@ class Session:
         point, notes = None, []
         if self.feed.batches:
             try:
-                point = measure(self.model, self._start, self.feed.batches[0])
+                point = measure(self.model, self._start, self.feed.batches[0], self._changes)
             except Exception as error:  # the user's code may refuse to run eagerly
                 notes.append(f"the objective cannot be evaluated eagerly: {type(error).__name__}: {str(error)[:160]}")
         self._training = replace(self._training, point=point, notes=tuple(notes))

@@ -140,6 +140,12 @@ class Backend(Protocol):
         `example` is a batch of the form that it may return instead, None where it keeps their form.
         """
 
+    def mode_of(self, tensors: Sequence[Tensor]) -> Mode:
+        """How the code that holds these tensors runs."""
+
+    def tell(self, note: Callable[[list[np.ndarray]], None], tensors: Sequence[Tensor]) -> None:
+        """Tell `note` the values of tensors when they are computed: at once, or whenever traced code runs."""
+
     def inner_gradients(self) -> InnerGradients:
         """What takes gradients for intermediate tensors; a new one for each run."""
 

@@ -197,6 +197,15 @@ class TensorFlowBackend:
             run, output_signature=batches.element_spec if example is None else _spec(example)
         )
 
+    def mode_of(self, tensors: Sequence[Tensor]) -> Mode:
+        return "graph" if tf.inside_function() else "eager"
+
+    def tell(self, note: Callable[[list[np.ndarray]], None], tensors: Sequence[Tensor]) -> None:
+        if self.mode_of(tensors) == "eager":
+            note([self.numpy(one) for one in tensors])
+        else:
+            tf.numpy_function(lambda *told: note(list(told)), [tf.convert_to_tensor(one) for one in tensors], [])
+
     def inner_gradients(self) -> InnerGradients:
         return TensorFlowInnerGradients()
 
