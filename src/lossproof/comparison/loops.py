@@ -88,13 +88,16 @@ def watched_loops(loops: list[Loop], inside_fit: Callable[[], bool], most: int) 
                 loops.append(loop)
             if loop is None:
                 return original(optimizer, grads, trainable_variables)
-            values = lambda: [keras.ops.convert_to_tensor(v) for _, v in pairs]  # noqa: E731
+
+            def values() -> list[Any]:
+                return [keras.ops.convert_to_tensor(v) for _, v in pairs]
+
             backend.tell(lambda told: loop.told_before(told, most), [*values(), *(g for g, _ in pairs)])
             result = original(optimizer, grads, trainable_variables)
             backend.tell(lambda told: loop.told_after(told, most), values())
             return result
 
-        return apply
+        return backend.untraced(apply)  # AutoGraph would convert it, and what it calls
 
     with replaced(keras.optimizers.Optimizer, "apply", make):
         yield
