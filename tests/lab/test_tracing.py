@@ -260,7 +260,7 @@ STEPS = {
 """,
     "jax": """
     def compute(self, trainable, non_trainable, x, y):
-        y_pred, non_trainable = self.stateless_call(trainable, non_trainable, x, training=True)
+        y_pred, non_trainable = self.stateless_call(trainable, non_trainable, x)
         error = y - y_pred
         return jnp.mean(jnp.square(error)), non_trainable
 

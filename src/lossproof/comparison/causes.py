@@ -13,6 +13,7 @@ from lossproof.comparison.recording import Optimizer, Recording, Training
 GIVEN = {
     "backend": "the backend",
     "mode": "the mode of execution",
+    "functions": "the mode of execution, for functions that B compiles itself as well,",
     "rng": "the state of the random generators",
     "weights": "the initial weights",
     "batches": "the batches",
@@ -36,7 +37,7 @@ def candidates(difference: Difference, a: Training, b: Training, runs: tuple[Rec
         yield "backend"
     if LOOP in (a.call, b.call):  # into which nothing else can be given
         if a.mode != b.mode and a.mode == "eager" and stage not in ("model", "weights"):
-            yield "mode"
+            yield "functions"
         return
     own = OWN.get(stage)
     if own is not None:
@@ -47,8 +48,10 @@ def candidates(difference: Difference, a: Training, b: Training, runs: tuple[Rec
     if stage in ("step", "later"):
         if a.optimizer is not None and b.optimizer is not None and not same_optimizer(a, b):
             yield "optimizer"
-        if a.mode != b.mode or a.mode == "eager":
+        if a.mode != b.mode:
             yield "mode"
+        if a.mode == "eager":
+            yield "functions"
     if not _equal([v.value for v in a.of_kind("seed")], [v.value for v in b.of_kind("seed")]) or not _equal(
         a.generators, b.generators
     ):
@@ -92,6 +95,8 @@ def _made(optimizer: Optimizer) -> str:
 
 def kind_of(difference: Difference, organ: str | None) -> str:
     """The name of a divergence."""
+    if organ == "functions":
+        return "mode"
     if organ in ("backend", "mode", "rng", "optimizer"):
         return organ
     if difference.stage == "batches":

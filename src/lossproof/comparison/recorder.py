@@ -60,9 +60,11 @@ class Recorder:
                 owner = next(one for one in keras.Model.__mro__ if name in vars(one))
                 stack.enter_context(replaced(owner, name, functools.partial(_around, method)))
             stack.enter_context(replaced(shorten, "STEPS", lambda _: self._steps))
+            # However slow the machine: both runs must come as far.
+            stack.enter_context(replaced(shorten, "SLOW_SECONDS", lambda _: float("inf")))
             stack.enter_context(watched_loops(self._loops, lambda: self._inside, self._steps))
             given = self._transplant
-            if given is not None and "mode" in given.organs and (given.donor.call, given.donor.mode) == (LOOP, "eager"):
+            if given is not None and "functions" in given.organs and given.donor.call == LOOP:
                 stack.enter_context(running_backend().interpreted())
             yield
 

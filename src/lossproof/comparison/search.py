@@ -128,7 +128,7 @@ def _proven(
         rows += [Measured(*row) for row in changed_settings(a, b)]
     if organ == "backend":
         rows.append(Measured("backend", runs[0].backend, runs[1].backend))
-    if organ == "mode" and a.mode == b.mode:
+    if organ == "functions":
         rows.append(Measured("functions that the script compiles itself", "run as Python", "are traced"))
     after = (
         "nothing differs any more"

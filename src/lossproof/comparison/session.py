@@ -63,7 +63,7 @@ class Session:
     @property
     def interprets(self) -> bool:
         """Whether functions that the script compiles itself are to run as Python."""
-        return self._transplant is not None and self._has("mode") and self._transplant.donor.mode == "eager"
+        return self._has("functions")
 
     def is_over(self) -> bool:
         """Whether all steps that are wanted are recorded."""
@@ -73,7 +73,7 @@ class Session:
         """What must happen before Keras makes its step."""
         if self._transplant is None:
             return
-        if self._has("mode"):
+        if self._has("mode") or self._has("functions"):
             mode = self._transplant.donor.mode
             self.model.run_eagerly = mode == "eager"
             self.model.jit_compile = mode == "jit"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lossproof.comparison.recording import Training
 
-ORGANS = ("backend", "mode", "rng", "weights", "batches", "optimizer", "objective")
+ORGANS = ("backend", "mode", "functions", "rng", "weights", "batches", "optimizer", "objective")
 """`backend` and the sources of the `objective` are given to the whole run, the others to one of its trainings."""
 
 
