@@ -70,8 +70,8 @@ def _report(script: str | None, run: Run, gradients: bool, **fields: Any) -> Tra
     import keras
 
     from lossproof.audit import worth_auditing
+    from lossproof.lab.annotated import traced_capture
     from lossproof.lab.lab import Lab
-    from lossproof.lab.tracing import traced_capture
 
     captures: list[TracedCapture] = []
     seen = set()

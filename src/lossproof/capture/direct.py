@@ -20,6 +20,9 @@ def captured_model(model: Any, data: dict[str, Any]) -> Run:
     from lossproof.lab.received import received_batch
 
     where = user_place()
+    cut = copy_batch(data, spread=True)
+    if cut is not None and data.get("batch_size"):  # asked for here, so as many; a script's large batch is sampled
+        cut["batch_size"] = data["batch_size"]
     capture = Capture(
         id=1,
         call="check",
@@ -27,7 +30,7 @@ def captured_model(model: Any, data: dict[str, Any]) -> Run:
         model=model,
         compiled=Compiled(1, keras_private.compile_config(model), where),
         data=data,
-        batch=copy_batch(data, spread=True),
+        batch=cut,
         signature=(),
         weights=None,
     )

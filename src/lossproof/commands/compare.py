@@ -7,9 +7,9 @@ import io
 import shlex
 from pathlib import Path
 
+from lossproof import comparing
 from lossproof.commands.script_line import refuse_missing_folder
 from lossproof.commands.stdout import own_stdout
-from lossproof.comparing import STEPS, compare
 from lossproof.pipeline import Misuse
 from lossproof.report.compared import Comparison
 from lossproof.report.typeset import console_for
@@ -17,7 +17,7 @@ from lossproof.report.typeset import console_for
 SAME, DIFFER = 0, 1
 
 
-def run(arguments: list[str]) -> int:
+def compare(arguments: list[str]) -> int:
     """Run the command; returns the exit status (0 the same up to rounding, 1 they differ).
 
     Raises:
@@ -30,7 +30,7 @@ def run(arguments: list[str]) -> int:
             raise Misuse(f"no such script: {script}")
     with own_stdout(options.format != "rich" and options.output is None) as stdout:
         try:
-            comparison = compare(
+            comparison = comparing.compare(
                 [str(options.a), *shlex.split(options.args_a)],
                 None if options.b is None else [str(options.b), *shlex.split(options.args_b)],
                 backend_a=options.backend_a,
@@ -63,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--args-b", default="", metavar="ARGS", help="B's own arguments")
     parser.add_argument("--fit-a", type=int, metavar="N", help="which training of A is meant, from 1")
     parser.add_argument("--fit-b", type=int, metavar="N", help="which training of B is meant")
-    parser.add_argument("--steps", type=int, default=STEPS, metavar="N", help=f"steps to compare (default: {STEPS})")
+    parser.add_argument(
+        "--steps", type=int, default=comparing.STEPS, metavar="N", help=f"steps to compare (default: {comparing.STEPS})"
+    )
     parser.add_argument("--format", choices=("rich", "json"), default="rich", help="how to report (default: rich)")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the report to FILE")
     return parser

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,7 +24,7 @@ from lossproof.lab.step import run_step
 
 def blind_to_weights(lab: Lab) -> Blind | None:
     """The proof that the weights get no gradient though the total moves with them; None where they do get one."""
-    base = captured_point(lab)
+    base = lab.once(captured_point)
     if base is None or not base.dark or not np.isfinite(base.value):
         return None
     points = [base]
@@ -51,19 +53,14 @@ def blind_to_weights(lab: Lab) -> Blind | None:
 
 def captured_point(lab: Lab) -> Point | None:
     """The total and its gradient for the weights as captured; None where the objective cannot be evaluated."""
-
-    def experiment() -> Point | None:
-        if not lab.capture.training:
-            return Point(lab.total, ())
-        if not lab.overrides_train_step:
-            # What the card shows as well. It is refused where the values leave the backend; then they are let go.
-            with suppress(Exception):
-                return Point(lab.total, tuple(weight_gradients(lab)))
-        point: Point | None = lab.attempt(lambda: look_at_weights(lab))
-        return point or Point(lab.total, ())
-
-    found: Point | None = lab.once("captured point", experiment=experiment)
-    return found
+    if not lab.capture.training:
+        return Point(lab.total, ())
+    if not lab.overrides_train_step:
+        # What the card shows as well. It is refused where the values leave the backend; then they are let go.
+        with suppress(Exception):
+            return Point(lab.total, tuple(lab.once(weight_gradients)))
+    point: Point | None = lab.attempt(lambda: look_at_weights(lab))
+    return point or Point(lab.total, ())
 
 
 def look_at_weights(lab: Lab, weights: list[np.ndarray] | None = None, batch: Batch | None = None) -> Point:
@@ -91,6 +88,34 @@ def look_at_weights(lab: Lab, weights: list[np.ndarray] | None = None, batch: Ba
         value, gradients = lab.backend.gradient(total, tensors)
     found = tuple(None if gradient is None else lab.number(gradient) for gradient in gradients)
     return Point(float(np.sum(lab.number(value))), found)
+
+
+def looking_at(lab: Lab) -> Callable[[Batch], Point]:
+    """`look_at_weights` for many batches of the same shapes, in turn."""
+    if lab.overrides_train_step:
+        return lambda batch: look_at_weights(lab, batch=batch)
+    start = list(lab.model.start)
+    kept: list[Callable[..., Any]] = []
+
+    def point(batch: Batch) -> Point:
+        parts = (batch.x, batch.y, batch.sample_weight)
+        tensors = [leaf for leaf in keras.tree.flatten(parts) if leaf is not None]
+
+        def differentiated(*given: Tensor) -> Any:
+            leaves = iter(given)
+            other = Batch(*keras.tree.map_structure(lambda leaf: None if leaf is None else next(leaves), parts))
+            value, found = lab.backend.gradient(
+                lambda *moved: keras.ops.cast(lab.model.objective(other, list(moved)), "float32"), start
+            )
+            return value, [gradient for gradient in found if gradient is not None]
+
+        with quiet(lab), lab.backend.lenient_conversions():
+            if not kept:
+                kept.append(lab.backend.prepared(differentiated, *tensors))
+            value, gradients = kept[0](*tensors)
+        return Point(float(np.sum(lab.number(value))), tuple(lab.number(gradient) for gradient in gradients))
+
+    return point
 
 
 def _look_at_step(lab: Lab, weights: list[np.ndarray] | None, batch: Batch) -> Point:

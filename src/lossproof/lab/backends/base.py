@@ -47,8 +47,31 @@ class Backend(Protocol):
             Whatever the function raises under differentiation.
         """
 
+    def at_once(self, function: Callable[..., Any], *args: Any) -> Any:
+        """The result of `function(*args)`; as one program where this backend compiles every operation that it runs.
+
+        Args:
+            function: Of nested tensors, to nested tensors. It is called once, or twice where it cannot be traced.
+            args: What it takes.
+        """
+
+    def prepared(self, function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
+        """The function as `at_once` would run it, to be called several times with tensors of the shapes of `args`."""
+
+    def rows(self, tensor: Tensor, index: np.ndarray) -> Tensor:
+        """Some rows of a tensor (repeats allowed), shape (len(index), ...)."""
+
+    def outline(self, function: Callable[[], None]) -> None:
+        """Call a function for the calls that it makes: its tensors need not have values, where that is quicker."""
+
     def stages(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
         """`function` as it runs in a mode: untouched, traced once into a graph, or traced and compiled by XLA."""
+
+    def frozen(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
+        """The function as `stages` makes it, where only what tracing keeps matters, not how it is computed.
+
+        It is traced at its first call. On JAX, programs that come out the same are compiled once.
+        """
 
     def stepped(
         self, function: Callable[..., Any], mode: Mode, examples: Sequence[Tensor], open_rows: bool

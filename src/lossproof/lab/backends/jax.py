@@ -16,6 +16,7 @@ from lossproof.lab.backends.base import Mode, Tensor
 from lossproof.lab.backends.host import host_generators, host_state, set_host_state
 from lossproof.lab.backends.inner import InnerGradients
 from lossproof.lab.backends.inner_jax import JaxInnerGradients
+from lossproof.lab.backends.jax_programs import Programs
 from lossproof.lab.backends.passing import Passing
 from lossproof.lab.replace import replaced
 
@@ -27,8 +28,14 @@ class JaxBackend:
     has_values_while_differentiating = False
     looks_through_predictions = False
 
+    def __init__(self) -> None:
+        self._programs = Programs()
+
     def tensor(self, array: Any, dtype: str | None = None) -> Tensor:
-        return jnp.asarray(array, dtype=dtype)
+        if isinstance(array, jax.Array):
+            return jnp.asarray(array, dtype=dtype)
+        with jax.ensure_compile_time_eval():  # concrete inside of a trace as well; and there is nothing to compile
+            return jax.device_put(np.asarray(array, dtype=None if dtype is None else jnp.dtype(dtype)))
 
     def numpy(self, tensor: Tensor) -> np.ndarray:
         if getattr(tensor, "dtype", None) in (jnp.bfloat16, jnp.float16):
@@ -48,11 +55,39 @@ class JaxBackend:
         def total(*tensors: Tensor) -> Tensor:
             return jnp.sum(function(*tensors))
 
-        value, gradients = jax.value_and_grad(total, argnums=tuple(range(len(inputs))))(*inputs)
+        differentiated = jax.value_and_grad(total, argnums=tuple(range(len(inputs))))
+        value, gradients = self._programs.prepared(differentiated, *inputs)(*inputs)
         return value, list(gradients)
+
+    def at_once(self, function: Callable[..., Any], *args: Any) -> Any:
+        return self._programs.prepared(function, *args)(*args)
+
+    def prepared(self, function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
+        return self._programs.prepared(function, *args)
+
+    def rows(self, tensor: Tensor, index: np.ndarray) -> Tensor:
+        if self.is_concrete(tensor):
+            return jax.device_put(np.asarray(tensor)[index])  # nothing to compile
+        return jnp.take(jnp.asarray(tensor), index.astype("int32"), axis=0)
+
+    def outline(self, function: Callable[[], None]) -> None:
+        try:
+            jax.eval_shape(function)
+        except Exception:  # the user's code looks at values
+            function()
 
     def stages(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
         return function if mode == "eager" else jax.jit(function)
+
+    def frozen(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
+        held: list[Callable[..., Any]] = []
+
+        def run(*args: Any) -> Any:
+            if not held:
+                held.append(self._programs.prepared(function, *args))
+            return held[0](*args)
+
+        return function if mode == "eager" else run
 
     def stepped(
         self, function: Callable[..., Any], mode: Mode, examples: Sequence[Tensor], open_rows: bool

@@ -58,11 +58,28 @@ class TensorFlowBackend:
         gradients = tape.gradient(value, list(inputs))
         return value, [tf.convert_to_tensor(g) if g is not None else None for g in gradients]
 
+    def at_once(self, function: Callable[..., Any], *args: Any) -> Any:
+        return function(*args)
+
+    def prepared(self, function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
+        return function
+
+    def rows(self, tensor: Tensor, index: np.ndarray) -> Tensor:
+        from keras import ops
+
+        return ops.take(tensor, self.tensor(index.astype("int32")), axis=0)
+
+    def outline(self, function: Callable[[], None]) -> None:
+        function()
+
     def stages(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
         if mode == "eager":
             return function
         compiled: Callable[..., Any] = tf.function(function, jit_compile=mode == "jit", autograph=False)
         return compiled
+
+    def frozen(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
+        return self.stages(function, mode)
 
     def stepped(
         self, function: Callable[..., Any], mode: Mode, examples: Sequence[Tensor], open_rows: bool

@@ -59,9 +59,26 @@ class TorchBackend:
             return value.detach(), [None] * len(leaves)
         return value.detach(), list(torch.autograd.grad(value, leaves, allow_unused=True))
 
+    def at_once(self, function: Callable[..., Any], *args: Any) -> Any:
+        return function(*args)
+
+    def prepared(self, function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
+        return function
+
+    def rows(self, tensor: Tensor, index: np.ndarray) -> Tensor:
+        from keras import ops
+
+        return ops.take(tensor, self.tensor(index.astype("int32")), axis=0)
+
+    def outline(self, function: Callable[[], None]) -> None:
+        function()
+
     def stages(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
         # Keras leaves torch eager unless `jit_compile=True`; what torch.compile does is not what most scripts run.
         return function
+
+    def frozen(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
+        return self.stages(function, mode)
 
     def stepped(
         self, function: Callable[..., Any], mode: Mode, examples: Sequence[Tensor], open_rows: bool
