@@ -6,7 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lossproof.api import check, check_loss
+from lossproof.comparing import compare
 from lossproof.findings.finding import Finding, Severity
+from lossproof.report.compared import Comparison
 from lossproof.report.report import Report
 from lossproof.report.traced import TraceReport
 from lossproof.tracing import trace
@@ -37,6 +39,7 @@ _LATER = {
 _MODULES = ("schedules", "weighting")
 
 __all__ = [
+    "Comparison",
     "Finding",
     "Objective",
     "Report",
@@ -46,6 +49,7 @@ __all__ = [
     "Trainer",
     "check",
     "check_loss",
+    "compare",
     "input",
     "layer",
     "output",

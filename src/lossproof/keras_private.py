@@ -152,6 +152,13 @@ def _without_workers(x: Any) -> Iterator[None]:
             setattr(x, name, value)
 
 
+def adapter_maker() -> tuple[Any, str]:
+    """The function that makes the data adapter of a `fit`, as (owner, name) (keras/src/trainers/epoch_iterator.py)."""
+    from keras.src.trainers import data_adapters
+
+    return data_adapters, "get_data_adapter"
+
+
 def class_weights_to_sample_weights(y: Any, class_weight: dict[int, float]) -> Any:
     """What `train_on_batch` makes of `class_weight` (keras/src/trainers/data_adapters/data_adapter_utils.py)."""
     from keras.src.trainers.data_adapters.data_adapter_utils import class_weight_to_sample_weights

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,7 +111,12 @@ def _refuse_requests(backends: Sequence[str], replicas: int | None) -> None:
 
 @contextmanager
 def watched_script(
-    path: Path, arguments: Sequence[str] = (), *, full: bool = False, quiet: Callable[[], Any] | None = None
+    path: Path,
+    arguments: Sequence[str] = (),
+    *,
+    full: bool = False,
+    quiet: Callable[[], Any] | None = None,
+    beside: Callable[[], AbstractContextManager[None]] | None = None,
 ) -> Iterator[tuple[Watch | None, Outcome]]:
     """Run a script or notebook as Python would; what was seen of it, None if it never imported Keras, and how it ended.
 
@@ -120,6 +125,7 @@ def watched_script(
         arguments: Its `sys.argv[1:]`.
         full: Leave training alone instead of cutting each call to a few steps.
         quiet: Returns a context manager under which the script and the body run, to divert their output.
+        beside: Returns another that is entered when Keras is imported, just before the script is watched.
 
     Raises:
         Misuse: There is no such script, or no usable Keras.
@@ -141,6 +147,8 @@ def watched_script(
                 _refuse_old_keras()
                 from lossproof.capture.watch import Watch
 
+                if beside is not None:
+                    stack.enter_context(beside())
                 watches.append(stack.enter_context(Watch(shorten=not full)))
             except Exception as error:  # raised here it would look like an error of the script's import
                 refusals.append(error)

@@ -157,6 +157,27 @@ class Backend(Protocol):
         """Inside, a tensor under differentiation gives Python and NumPy its values, cut from autodiff, where this
         backend would refuse them."""
 
+    def random_state(self) -> Any:
+        """The states of Python's, NumPy's and the backend's own random generators, as nested tuples and arrays."""
+
+    def set_random_state(self, state: Any) -> None:
+        """Bring `random_state` back."""
+
+    batches_from: str
+    """The method of Keras's data adapters from which the training gets its batches."""
+
+    def passing(self, batches: Any, pass_on: Callable[[Any], Any], example: Any) -> Any:
+        """What `batches_from` returned, with each batch going through a function when the training asks for it.
+
+        `example` is a batch of the form that it may return instead, None where it keeps their form.
+        """
+
+    def mode_of(self, tensors: Sequence[Tensor]) -> Mode:
+        """How the code that holds these tensors runs."""
+
+    def tell(self, note: Callable[[list[np.ndarray]], None], tensors: Sequence[Tensor]) -> None:
+        """Tell `note` the values of tensors when they are computed: at once, or whenever traced code runs."""
+
     def inner_gradients(self) -> InnerGradients:
         """What takes gradients for intermediate tensors; a new one for each run."""
 

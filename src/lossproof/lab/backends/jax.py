@@ -14,10 +14,11 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.capture.userfiles import holds_user_function
 from lossproof.lab.backends.base import Mode, Tensor
-from lossproof.lab.backends.host import host_generators
+from lossproof.lab.backends.host import host_generators, host_state, set_host_state
 from lossproof.lab.backends.inner import InnerGradients
 from lossproof.lab.backends.inner_jax import JaxInnerGradients
 from lossproof.lab.backends.jax_programs import Programs
+from lossproof.lab.backends.passing import Passing
 from lossproof.lab.replace import replaced
 
 
@@ -166,6 +167,26 @@ class JaxBackend:
 
         jax.jvp(run, tuple(inputs), tuple(directions))
         return results[0]
+
+    def random_state(self) -> Any:
+        return (host_state(),)
+
+    def set_random_state(self, state: Any) -> None:
+        set_host_state(state[0])
+
+    batches_from = "get_jax_iterator"
+
+    def passing(self, batches: Any, pass_on: Callable[[Any], Any], example: Any) -> Any:
+        return Passing(batches, pass_on)
+
+    def mode_of(self, tensors: Sequence[Tensor]) -> Mode:
+        return "jit" if any(isinstance(one, jax.core.Tracer) for one in tensors) else "eager"
+
+    def tell(self, note: Callable[[list[np.ndarray]], None], tensors: Sequence[Tensor]) -> None:
+        if self.mode_of(tensors) == "eager":
+            note([self.numpy(one) for one in tensors])
+        else:
+            jax.debug.callback(lambda *told: note([np.asarray(one) for one in told]), *tensors, ordered=True)
 
     def inner_gradients(self) -> InnerGradients:
         return JaxInnerGradients()

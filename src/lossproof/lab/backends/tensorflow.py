@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from lossproof.capture.userfiles import holds_user_function
 from lossproof.lab.backends.base import Mode, Tensor
-from lossproof.lab.backends.host import host_generators
+from lossproof.lab.backends.host import host_generators, host_state, set_host_state
 from lossproof.lab.backends.inner import InnerGradients
 from lossproof.lab.backends.inner_tensorflow import TensorFlowInnerGradients
 from lossproof.lab.replace import replaced
@@ -192,6 +192,46 @@ class TensorFlowBackend:
 
             return function(list(inputs), derivative)
 
+    def random_state(self) -> Any:
+        from tensorflow.python.eager import context
+
+        eager = context.context()
+        own = getattr(eager, "_rng", None)
+        drawn = own.getstate() if isinstance(own, random.Random) else None
+        return host_state(), getattr(eager, "_seed", None), drawn, tf.random.get_global_generator().state.numpy()
+
+    def set_random_state(self, state: Any) -> None:
+        from tensorflow.python.eager import context
+
+        host, seed, drawn, generator = state
+        set_host_state(host)
+        eager = context.context()
+        if drawn is not None:
+            tf.random.set_seed(seed if seed is not None else 0)
+            eager._rng = random.Random()
+            eager._rng.setstate(drawn)
+            eager._seed = seed
+        tf.random.get_global_generator().state.assign(generator)
+
+    batches_from = "get_tf_dataset"
+
+    def passing(self, batches: Any, pass_on: Callable[[Any], Any], example: Any) -> Any:
+        def run() -> Iterator[Any]:
+            return (pass_on(item) for item in batches)
+
+        return tf.data.Dataset.from_generator(
+            run, output_signature=batches.element_spec if example is None else _spec(example)
+        )
+
+    def mode_of(self, tensors: Sequence[Tensor]) -> Mode:
+        return "graph" if tf.inside_function() else "eager"
+
+    def tell(self, note: Callable[[list[np.ndarray]], None], tensors: Sequence[Tensor]) -> None:
+        if self.mode_of(tensors) == "eager":
+            note([self.numpy(one) for one in tensors])
+        else:
+            tf.numpy_function(lambda *told: note(list(told)), [tf.convert_to_tensor(one) for one in tensors], [])
+
     def inner_gradients(self) -> InnerGradients:
         return TensorFlowInnerGradients()
 
@@ -222,3 +262,12 @@ class TensorFlowBackend:
             return decorated
 
         return [(custom_gradient, name, make) for name in ("_eager_mode_decorator", "_graph_mode_decorator")]
+
+
+def _spec(example: Any) -> Any:
+    """The signature of batches of any number of rows that are like this one."""
+    if isinstance(example, tuple):
+        return tuple(_spec(part) for part in example)
+    if isinstance(example, dict):
+        return {key: _spec(part) for key, part in example.items()}
+    return tf.TensorSpec([None, *example.shape[1:]] if example.ndim else [], example.dtype)

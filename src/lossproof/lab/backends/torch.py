@@ -14,9 +14,10 @@ import torch
 from lossproof import keras_private
 from lossproof.capture.userfiles import is_user_file, is_user_function
 from lossproof.lab.backends.base import Mode, Tensor
-from lossproof.lab.backends.host import host_generators
+from lossproof.lab.backends.host import host_generators, host_state, set_host_state
 from lossproof.lab.backends.inner import InnerGradients
 from lossproof.lab.backends.inner_torch import TorchInnerGradients
+from lossproof.lab.backends.passing import Passing
 from lossproof.lab.replace import replaced
 
 
@@ -148,6 +149,24 @@ class TorchBackend:
 
             return function(duals, derivative)
 
+    def random_state(self) -> Any:
+        return host_state(), torch.random.get_rng_state().numpy()
+
+    def set_random_state(self, state: Any) -> None:
+        set_host_state(state[0])
+        torch.random.set_rng_state(torch.from_numpy(np.array(state[1])))
+
+    batches_from = "get_torch_dataloader"
+
+    def passing(self, batches: Any, pass_on: Callable[[Any], Any], example: Any) -> Any:
+        return Passing(batches, lambda item: _tensors(pass_on(item)))
+
+    def mode_of(self, tensors: Sequence[Tensor]) -> Mode:
+        return "eager"
+
+    def tell(self, note: Callable[[list[np.ndarray]], None], tensors: Sequence[Tensor]) -> None:
+        note([self.numpy(one) for one in tensors])
+
     def inner_gradients(self) -> InnerGradients:
         return TorchInnerGradients()
 
@@ -216,3 +235,12 @@ class TorchBackend:
 def _used_by_user(frame: Any) -> bool:
     """Whether a guard is entered by the user's code, or around a function of the user's that it decorates."""
     return is_user_file(frame.f_code.co_filename) or is_user_function(frame.f_locals.get("func"))
+
+
+def _tensors(item: Any) -> Any:
+    """Nested arrays of NumPy as nested tensors."""
+    if isinstance(item, (tuple, list)):
+        return tuple(_tensors(part) for part in item)
+    if isinstance(item, dict):
+        return {key: _tensors(part) for key, part in item.items()}
+    return torch.from_numpy(np.array(item)) if isinstance(item, np.ndarray) else item
