@@ -123,5 +123,8 @@ class Backend(Protocol):
         """Inside, a tensor under differentiation gives Python and NumPy its values, cut from autodiff, where this
         backend would refuse them."""
 
+    def stored_gradients(self, variables: Sequence[Any]) -> AbstractContextManager[None]:
+        """Afterwards, the gradients that this backend stores on variables (torch's `.grad`) are what they were."""
+
     looks_through_predictions: bool
     """Whether losses of this backend look at how the predictions were made, not only at their values."""

@@ -83,6 +83,9 @@ class JaxBackend:
         with host_generators():
             yield
 
+    def stored_gradients(self, variables: Sequence[Any]) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def double_precision(self) -> AbstractContextManager[None]:
         context: AbstractContextManager[None] = jax.enable_x64(True)
         return context

@@ -138,6 +138,9 @@ class TensorFlowBackend:
                 if state is not None and isinstance(before[1], random.Random):
                     before[1].setstate(state)
 
+    def stored_gradients(self, variables: Sequence[Any]) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def double_precision(self) -> AbstractContextManager[None]:
         return nullcontext()
 

@@ -96,6 +96,20 @@ class TorchBackend:
             finally:
                 torch.random.set_rng_state(state)
 
+    @contextmanager
+    def stored_gradients(self, variables: Sequence[Any]) -> Iterator[None]:
+        tensors = [variable.value for variable in variables]
+        before = [(tensor, tensor.grad, None if tensor.grad is None else tensor.grad.clone()) for tensor in tensors]
+        for tensor in tensors:
+            tensor.grad = None  # a step that sets gradients to zero in place would reach the user's tensors
+        try:
+            yield
+        finally:
+            for tensor, gradient, kept in before:
+                tensor.grad = gradient
+                if gradient is not None and kept is not None:
+                    gradient.copy_(kept)
+
     def double_precision(self) -> AbstractContextManager[None]:
         return nullcontext()
 
