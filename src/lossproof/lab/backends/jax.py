@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.capture.userfiles import holds_user_function
 from lossproof.lab.backends.base import Mode, Tensor
-from lossproof.lab.backends.host import host_generators
+from lossproof.lab.backends.host import host_generators, kept_host_generators
 from lossproof.lab.replace import replaced
 
 
@@ -82,6 +83,31 @@ class JaxBackend:
         # JAX has no global generator of its own; Keras's seed generators are variables.
         with host_generators():
             yield
+
+    def gradients(
+        self, function: Callable[..., tuple[Sequence[Tensor], Any]], inputs: Sequence[Tensor]
+    ) -> tuple[list[list[Tensor | None]], Any]:
+        def scalars(*tensors: Tensor) -> tuple[list[Tensor], Any]:
+            found, rest = function(*tensors)
+            return list(found), rest
+
+        values, pull, rest = jax.vjp(scalars, *inputs, has_aux=True)
+        rows = []
+        for k in range(len(values)):
+            seeds = [jnp.ones_like(value) if i == k else jnp.zeros_like(value) for i, value in enumerate(values)]
+            rows.append(list(pull(seeds)))
+        return rows, rest
+
+    def taken(self, arguments: tuple[Any, ...], count: int) -> tuple[Any, tuple[Any, ...]]:
+        state, iterator = arguments
+        try:
+            data = next(iterator)
+        except StopIteration:  # the step will find that out itself
+            return None, arguments
+        return data, (state, itertools.chain([data], iterator))
+
+    def kept_randomness(self) -> AbstractContextManager[None]:
+        return kept_host_generators()
 
     def stored_gradients(self, variables: Sequence[Any]) -> AbstractContextManager[None]:
         return nullcontext()

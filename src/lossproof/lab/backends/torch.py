@@ -14,7 +14,7 @@ import torch
 from lossproof import keras_private
 from lossproof.capture.userfiles import is_user_file, is_user_function
 from lossproof.lab.backends.base import Mode, Tensor
-from lossproof.lab.backends.host import host_generators
+from lossproof.lab.backends.host import host_generators, kept_host_generators
 from lossproof.lab.replace import replaced
 
 
@@ -95,6 +95,37 @@ class TorchBackend:
                 yield
             finally:
                 torch.random.set_rng_state(state)
+
+    def gradients(
+        self, function: Callable[..., tuple[Sequence[Tensor], Any]], inputs: Sequence[Tensor]
+    ) -> tuple[list[list[Tensor | None]], Any]:
+        leaves = [tensor.detach().requires_grad_(True) for tensor in inputs]
+        with torch.enable_grad():
+            values, rest = function(*leaves)
+        rows: list[list[Tensor | None]] = []
+        for k, value in enumerate(values):
+            if not value.requires_grad:
+                rows.append([None] * len(leaves))
+                continue
+            more = any(other.requires_grad for other in values[k + 1 :])
+            rows.append(list(torch.autograd.grad(value, leaves, retain_graph=more, allow_unused=True)))
+        return rows, rest
+
+    def taken(self, arguments: tuple[Any, ...], count: int) -> tuple[Any, tuple[Any, ...]]:
+        (buffer,) = arguments
+        return (buffer[0] if len(buffer) else None), arguments
+
+    @contextmanager
+    def kept_randomness(self) -> Iterator[None]:
+        state = torch.random.get_rng_state()
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+        with kept_host_generators():
+            try:
+                yield
+            finally:
+                torch.random.set_rng_state(state)
+                if cuda is not None:
+                    torch.cuda.set_rng_state_all(cuda)
 
     @contextmanager
     def stored_gradients(self, variables: Sequence[Any]) -> Iterator[None]:
