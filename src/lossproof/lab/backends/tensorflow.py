@@ -65,9 +65,6 @@ class TensorFlowBackend:
     has_values_while_differentiating = True
     looks_through_predictions = True
 
-    def __init__(self) -> None:
-        self._servers: list[tuple[Any, _Server]] = []
-
     def tensor(self, array: Any, dtype: str | None = None) -> Tensor:
         return tf.convert_to_tensor(array) if dtype is None else tf.cast(tf.convert_to_tensor(array), dtype)
 
@@ -186,7 +183,9 @@ class TensorFlowBackend:
         rows = [tape.gradient(value, list(inputs)) for value in values]
         return [[tf.convert_to_tensor(g) if g is not None else None for g in row] for row in rows], rest
 
-    def taken(self, arguments: tuple[Any, ...], count: int) -> tuple[Any, tuple[Any, ...]]:
+    def taken(
+        self, arguments: tuple[Any, ...], count: int, kept: dict[Any, Any]
+    ) -> tuple[Any, tuple[Any, ...]]:
         (iterator,) = arguments
         if not isinstance(iterator, tf.data.Iterator):  # of a strategy: each replica takes its own batch
             return None, arguments
@@ -203,11 +202,9 @@ class TensorFlowBackend:
         dense = all(isinstance(leaf, tf.TensorSpec) for leaf in tf.nest.flatten(spec))
         if not dense or len(batches) < count:
             return first, (_served_once(batches),)
-        known = next((server for own, server in self._servers if own == spec), None)
-        if known is None:
-            known = _Server(spec)
-            self._servers = [*self._servers[-3:], (spec, known)]
-        return first, (known.serve(batches),)
+        if kept.get("spec") != spec:
+            kept.update(spec=spec, server=_Server(spec))
+        return first, (kept["server"].serve(batches),)
 
     @contextmanager
     def kept_randomness(self) -> Iterator[None]:
