@@ -17,6 +17,7 @@ from lossproof.findings.finding import Place
 from lossproof.lab.lab import Lab
 from lossproof.lab.model import Forward
 from lossproof.lab.replace import replaced
+from lossproof.lab.step import rerun_step
 from lossproof.lab.subject import take
 from lossproof.rules.rule import NotApplicable
 
@@ -69,7 +70,7 @@ def totals_with_added_losses(lab: Lab, factors: tuple[float, ...]) -> list[float
 def _total(lab: Lab, factor: float) -> float:
     if lab.overrides_train_step:
         with scaled(factor):
-            losses = lab.run_step().losses
+            losses = rerun_step(lab).losses
         if not losses:
             raise NotApplicable("the loss that this train_step differentiates could not be observed")
         return sum(losses)

@@ -9,21 +9,25 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import keras
 import numpy as np
 
+from lossproof import keras_private
 from lossproof.capture.place import user_place
 from lossproof.capture.userfiles import is_user_file
 from lossproof.findings.finding import Place
 from lossproof.lab.backends.base import Tensor
 from lossproof.lab.blind import quiet
+from lossproof.lab.failure import needed
 from lossproof.lab.gradients import weight_gradients
 from lossproof.lab.lab import Lab
 from lossproof.lab.noise import differs
 from lossproof.lab.replace import replaced
 from lossproof.lab.step import run_step
+from lossproof.lab.swallowed import Swallowed, swallowed
 from lossproof.lab.weight_connection import moved_model
 from lossproof.rules.rule import NotApplicable
 
@@ -32,7 +36,7 @@ POINTS = 3
 MOST_STOPS = 16
 """Calls of `stop_gradient` that are lifted one by one."""
 
-Way = Literal["cut", "unused"]
+Way = Literal["cut", "unused", "swallowed"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class Dead:
     """Weights without a gradient wherever it was looked for."""
 
     way: Way
-    """`cut`: the objective moves with them; `unused`: nothing does, though their layer is called."""
+    """`cut`: the objective moves with them; `unused`: nothing does, though their layer is called; `swallowed`: a layer
+    of the user's receives what they make, and gives the same without it."""
     paths: tuple[str, ...]
     numbers: int
     trainable: int
@@ -55,7 +60,9 @@ class Dead:
     lifted: float | None = None
     """The norm of the gradient for these weights if it is not stopped there."""
     calls: Place | None = None
-    """Where the layer is called whose result is not used."""
+    """Where the layer is called whose result is not used, or where the layer is written that does not use it."""
+    end: str | None = None
+    """The name of that layer."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,12 @@ def dead_weights(lab: Lab) -> Dead | None:
     Raises:
         NotApplicable: No weight gets a gradient, which is another matter, or the gradient cannot be had.
     """
+    _ = lab.evaluation  # where the objective cannot be evaluated, this says so
+    with needed("the gradient cannot be computed"):
+        return _dead_weights(lab)
+
+
+def _dead_weights(lab: Lab) -> Dead | None:
     base = _looked_at(lab, None, first=True)
     dark = [i for i in range(len(base.gradients)) if base.dark(i)]
     if not dark:
@@ -93,7 +106,7 @@ def dead_weights(lab: Lab) -> Dead | None:
         dark = [i for i in dark if look.dark(i)]
     if not dark or not np.isfinite(base.value):
         return None
-    return _cut(lab, base, start, dark) or _unused(lab, base, start, dark)
+    return _cut(lab, base, start, dark) or _unused(lab, base, start, dark) or _swallowed(lab, base, start, dark)
 
 
 def _moved(random: np.random.Generator, start: list[np.ndarray], which: Any) -> list[np.ndarray]:
@@ -122,7 +135,7 @@ def _looked_at(lab: Lab, weights: list[np.ndarray] | None, first: bool = False) 
     if lab.overrides_train_step:
         return _looked_at_step(lab, weights)
     if first:
-        known = weight_gradients(lab)
+        known = lab.once(weight_gradients)
         return _Look(lab.total, tuple(known), (True,) * len(known))
     tensors = lab.model.start
     if weights is not None:
@@ -289,6 +302,37 @@ def _unused(lab: Lab, base: _Look, start: list[np.ndarray], dark: list[int]) -> 
                 calls=where,
             )
     return None
+
+
+def _swallowed(lab: Lab, base: _Look, start: list[np.ndarray], dark: list[int]) -> Dead | None:
+    """Layers of a functional model whose results a layer of the user's receives and does not use."""
+    if lab.overrides_train_step or not keras_private.is_functional(lab.capture.model):
+        return None
+
+    def tensors(weights: list[np.ndarray]) -> list[Tensor]:
+        return [_like(lab, array, tensor) for array, tensor in zip(weights, lab.model.start, strict=True)]
+
+    ends: dict[str, tuple[Swallowed, list[int]]] = {}
+    for group in _by_layer(lab, dark):
+        moved = _moved(np.random.default_rng(1), start, group)
+        end = lab.attempt(partial(swallowed, lab, tensors(start), tensors(moved)))
+        if end is not None:
+            ends.setdefault(end.layer, (end, []))[1].extend(group)
+    if not ends:
+        return None
+    end, lost = max(ends.values(), key=lambda one: len(one[1]))
+    moved = _moved(np.random.default_rng(1), start, lost)
+    return Dead(
+        way="swallowed",
+        paths=tuple(lab.model.trainable[i].path for i in lost),
+        numbers=sum(start[i].size for i in lost),
+        trainable=sum(base.updated),
+        points=1 + POINTS,
+        before=_total(lab, start),
+        after=_total(lab, moved),
+        calls=end.where,
+        end=end.layer,
+    )
 
 
 def _called_at(lab: Lab, variables: set[int]) -> Place | None:

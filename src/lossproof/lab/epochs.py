@@ -14,11 +14,14 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.capture.batch import Recorded, in_memory, take_rows
 from lossproof.capture.userfiles import is_user_function
-from lossproof.lab.lab import Lab, metric_subject
+from lossproof.lab.failure import needed
+from lossproof.lab.lab import Lab
 from lossproof.lab.listen import Heard, listening
 from lossproof.lab.noise import rounding
 from lossproof.lab.received import Batch, as_batch
+from lossproof.lab.reporting import reported
 from lossproof.lab.subject import Subject, take
+from lossproof.lab.subjects import metric_subject
 from lossproof.rules.rule import NotApplicable
 
 LEAST_BATCHES = 4
@@ -87,6 +90,11 @@ def averaged_metrics(lab: Lab) -> tuple[Averaged, ...]:
     Raises:
         NotApplicable: There is no such metric, or there are too few batches.
     """
+    with needed("the metrics cannot be evaluated"):
+        return _averaged_metrics(lab)
+
+
+def _averaged_metrics(lab: Lab) -> tuple[Averaged, ...]:
     metrics = _own_metrics(lab)
     if not metrics:
         raise NotApplicable("no metric of the user's own")
@@ -128,7 +136,7 @@ def _own_metrics(lab: Lab) -> list[Any]:
         if is_user_function(function if function is not None else type(metric).update_state):
             found.append(metric)
     if found and lab.overrides_train_step:
-        step = lab.reported("train")
+        step = lab.once(reported, "train")
         updated = {id(one.metric) for one in step.updated} if step is not None else set()
         found = [metric for metric in found if id(metric) in updated]
     return found

@@ -49,7 +49,11 @@ def mode_of(lab: Lab) -> Mode:
 
 
 def following(lab: Lab, change: Change) -> Following:
-    """Change one Python value as the script did, and see whether the step follows."""
+    """Whether the compiled step follows a Python value that is changed as the script did."""
+    return _compiled_weight(lab, change) or _followed(lab, change)
+
+
+def _followed(lab: Lab, change: Change) -> Following:
     with held(change.slot, change.before):
         step = step_of(lab)
         old = step()
@@ -67,7 +71,7 @@ def following(lab: Lab, change: Change) -> Following:
     )
 
 
-def compiled_weight(lab: Lab, change: Change) -> Following | None:
+def _compiled_weight(lab: Lab, change: Change) -> Following | None:
     """For an entry of `loss_weights`: the copy that `compile` made is used, whatever the user's container says."""
     compiled = lab.capture.compiled
     if compiled is None or not change.slot.name.startswith("loss_weights["):

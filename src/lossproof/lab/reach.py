@@ -20,12 +20,14 @@ from lossproof import keras_private
 from lossproof.capture.batch import ROWS, count_rows, in_memory, is_array, sample_rows, take_rows
 from lossproof.capture.objective import batch_sizes
 from lossproof.lab.blind import Point, quiet
-from lossproof.lab.lab import Lab, loss_subject
+from lossproof.lab.lab import Lab
 from lossproof.lab.listen import listening
+from lossproof.lab.minimised import minimised
 from lossproof.lab.model import Forward
 from lossproof.lab.predictions import look_here
 from lossproof.lab.received import Batch, as_batch
 from lossproof.lab.subject import take
+from lossproof.lab.subjects import loss_subject
 from lossproof.lab.trouble import finite
 from lossproof.lab.weight_connection import look_at_weights
 
@@ -136,7 +138,7 @@ def census(lab: Lab) -> Census | None:
         count = _count(lab)
         return _census(lab, count) if count and not lab.overrides_train_step and lab.losses else None
 
-    found: Census | None = lab.once("census", experiment=lambda: lab.attempt(experiment))
+    found: Census | None = lab.attempt(experiment)
     return found
 
 
@@ -169,7 +171,7 @@ def _census(lab: Lab, count: int) -> Census:
 
 
 def _by_targets(lab: Lab) -> Found | None:
-    taken = census(lab)
+    taken = lab.once(census)
     if taken is None:
         return None
     good = np.setdiff1d(np.arange(taken.searched), taken.bad)
@@ -191,7 +193,7 @@ def _suspects(lab: Lab, rows: np.ndarray) -> np.ndarray:
     with quiet(lab), listening() as hearing:
         lab.model.compute_loss(_received(lab, cut, len(rows)), Forward(recycled, []))
     suspects = np.zeros(len(rows), dtype=bool)
-    parts = lab.minimised()
+    parts = lab.once(minimised)
     for position, heard in enumerate(hearing.losses):
         if position < len(lab.losses) and all(lab.losses[position] is not part for part in parts):
             continue
@@ -211,7 +213,7 @@ def _in_partial(lab: Lab, count: int) -> Found | None:
     size = _size(lab)
     for rows in sorted(n for n in batch_sizes(lab.capture.call, lab.capture.data) if n < size):
         few = np.arange(rows)
-        subjects = [one for one in lab.minimised() if one is not lab.step]
+        subjects = [one for one in lab.once(minimised) if one is not lab.step]
         points = [lab.attempt(partial(look_here, lab, one.rows(few))) for one in subjects]
         if all(point is None or finite(point) for point in points):
             continue

@@ -14,6 +14,7 @@ import numpy as np
 from lossproof.capture.batch import count_rows
 from lossproof.lab.backends import running_backend
 from lossproof.lab.lab import Lab
+from lossproof.lab.minimised import minimised
 from lossproof.lab.noise import differs
 from lossproof.lab.received import Batch
 from lossproof.lab.replace import replaced
@@ -135,7 +136,7 @@ def _summed(lab: Lab, run: Run, total: Callable[[Lab, Batch], float], batches: l
 
 def _culprit(lab: Lab, run: Run, replicas: int) -> Subject | None:
     """The loss that gives each replica the value of one device."""
-    for subject in lab.minimised():
+    for subject in lab.once(minimised):
         if isinstance(subject, LossSubject):
             values: list[float] = []
             run(partial(_noted, lab, subject, values))

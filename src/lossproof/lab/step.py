@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -20,6 +20,10 @@ from lossproof.lab.listen import Hearing, listening
 from lossproof.lab.model import Functional, present_value
 from lossproof.lab.received import Batch
 from lossproof.lab.replace import replaced
+from lossproof.rules.rule import NotApplicable
+
+if TYPE_CHECKING:
+    from lossproof.lab.lab import Lab
 
 
 @dataclass
@@ -62,6 +66,20 @@ def run_step(model: Functional, batch: Batch, step: Callable[..., Any] | None = 
         if isinstance(logs, dict):
             outcome.logs = logs
     return outcome
+
+
+def rerun_step(lab: Lab) -> StepOutcome:
+    """One eager run of the user's own `train_step` on the captured batch; nothing is updated.
+
+    Raises:
+        NotApplicable: The step cannot be run on the captured batch.
+    """
+    try:
+        return run_step(lab.model, lab.batch)
+    except NotApplicable:
+        raise
+    except Exception as error:
+        raise NotApplicable(f"train_step cannot be run again: {type(error).__name__}: {error}") from error
 
 
 @contextmanager

@@ -7,6 +7,8 @@ every experiment reads "the same, with one thing changed".
 from __future__ import annotations
 
 import functools
+import inspect
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -210,7 +212,14 @@ class ObjectiveSubject(Subject):
         return self.total()
 
     def traceable(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return self.function, (self.x, self.y_true, self.y_pred, self.sample_weight)
+        given = {"x": self.x, "y": self.y_true, "y_pred": self.y_pred, "sample_weight": self.sample_weight}
+        parameters = inspect.signature(self.function).parameters
+        # Keras passes them by name: an override may take them in another order, or some of them as `**kwargs`.
+        plain = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        first = list(itertools.takewhile(lambda key: key in given and parameters[key].kind is plain, parameters))
+        named = {key: value for key, value in given.items() if key not in first}
+        function = functools.partial(self.function, **named) if named else self.function
+        return function, tuple(given[key] for key in first)
 
 
 @dataclass(frozen=True)

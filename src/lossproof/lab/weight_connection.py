@@ -22,7 +22,7 @@ from lossproof.lab.step import run_step
 
 def blind_to_weights(lab: Lab) -> Blind | None:
     """The proof that the weights get no gradient though the total moves with them; None where they do get one."""
-    base = captured_point(lab)
+    base = lab.once(captured_point)
     if base is None or not base.dark or not np.isfinite(base.value):
         return None
     points = [base]
@@ -51,19 +51,14 @@ def blind_to_weights(lab: Lab) -> Blind | None:
 
 def captured_point(lab: Lab) -> Point | None:
     """The total and its gradient for the weights as captured; None where the objective cannot be evaluated."""
-
-    def experiment() -> Point | None:
-        if not lab.capture.training:
-            return Point(lab.total, ())
-        if not lab.overrides_train_step:
-            # What the card shows as well. It is refused where the values leave the backend; then they are let go.
-            with suppress(Exception):
-                return Point(lab.total, tuple(weight_gradients(lab)))
-        point: Point | None = lab.attempt(lambda: look_at_weights(lab))
-        return point or Point(lab.total, ())
-
-    found: Point | None = lab.once("captured point", experiment=experiment)
-    return found
+    if not lab.capture.training:
+        return Point(lab.total, ())
+    if not lab.overrides_train_step:
+        # What the card shows as well. It is refused where the values leave the backend; then they are let go.
+        with suppress(Exception):
+            return Point(lab.total, tuple(lab.once(weight_gradients)))
+    point: Point | None = lab.attempt(lambda: look_at_weights(lab))
+    return point or Point(lab.total, ())
 
 
 def look_at_weights(lab: Lab, weights: list[np.ndarray] | None = None, batch: Batch | None = None) -> Point:

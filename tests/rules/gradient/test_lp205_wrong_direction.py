@@ -119,6 +119,12 @@ INNOCENT: dict[str, tuple[Any, np.ndarray, np.ndarray]] = {
     "same mean": (lambda t, p: ops.square(ops.mean(t) - ops.mean(p)), REAL, GUESS),
     "cautious": (lambda t, p: ops.mean(ops.square(t - p) + 0.1 * (t - p), axis=-1), REAL, GUESS),
     "sparse": (lambda t, p: ops.mean(ops.square(t - p) + 0.1 * ops.abs(p), axis=-1), REAL, GUESS),
+    "smooth": (
+        lambda t, p: ops.mean(ops.square(t - p), axis=-1) + 30.0 * ops.mean(ops.square(p[:, 1:] - p[:, :-1]), axis=-1),
+        REAL,
+        GUESS,
+    ),
+    "drawn to 0": (lambda t, p: ops.mean(ops.square(t - p) + 4.0 * ops.square(p), axis=-1), REAL, GUESS),
     "deceived": (lambda t, p: -losses.binary_crossentropy(t, p), 0.0 * BINARY, CHANCES),
 }
 

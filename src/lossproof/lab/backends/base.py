@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from lossproof.lab.backends.inner import InnerGradients
+
 Tensor = Any
 """A tensor of the running backend; its type is known to the adapters alone."""
 
@@ -154,6 +156,9 @@ class Backend(Protocol):
 
     def stored_gradients(self, variables: Sequence[Any]) -> AbstractContextManager[None]:
         """Afterwards, the gradients that this backend stores on variables (torch's `.grad`) are what they were."""
+
+    def inner_gradients(self) -> InnerGradients:
+        """What takes gradients for intermediate tensors; a new one for each run."""
 
     looks_through_predictions: bool
     """Whether losses of this backend look at how the predictions were made, not only at their values."""

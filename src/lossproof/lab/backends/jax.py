@@ -15,6 +15,8 @@ from lossproof import keras_private
 from lossproof.capture.userfiles import holds_user_function
 from lossproof.lab.backends.base import Mode, Tensor
 from lossproof.lab.backends.host import host_generators, kept_host_generators
+from lossproof.lab.backends.inner import InnerGradients
+from lossproof.lab.backends.inner_jax import JaxInnerGradients
 from lossproof.lab.replace import replaced
 
 
@@ -142,6 +144,9 @@ class JaxBackend:
 
         jax.jvp(run, tuple(inputs), tuple(directions))
         return results[0]
+
+    def inner_gradients(self) -> InnerGradients:
+        return JaxInnerGradients()
 
     @contextmanager
     def lenient_conversions(self) -> Iterator[None]:

@@ -14,6 +14,8 @@ import tensorflow as tf
 from lossproof.capture.userfiles import holds_user_function
 from lossproof.lab.backends.base import Mode, Tensor
 from lossproof.lab.backends.host import host_generators, kept_host_generators
+from lossproof.lab.backends.inner import InnerGradients
+from lossproof.lab.backends.inner_tensorflow import TensorFlowInnerGradients
 from lossproof.lab.replace import replaced
 
 
@@ -249,6 +251,9 @@ class TensorFlowBackend:
                 return None if found is None else self.numpy(tf.convert_to_tensor(found))
 
             return function(list(inputs), derivative)
+
+    def inner_gradients(self) -> InnerGradients:
+        return TensorFlowInnerGradients()
 
     def lenient_conversions(self) -> AbstractContextManager[None]:
         return nullcontext()  # eager tensors never refuse

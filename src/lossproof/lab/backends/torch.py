@@ -15,6 +15,8 @@ from lossproof import keras_private
 from lossproof.capture.userfiles import is_user_file, is_user_function
 from lossproof.lab.backends.base import Mode, Tensor
 from lossproof.lab.backends.host import host_generators, kept_host_generators
+from lossproof.lab.backends.inner import InnerGradients
+from lossproof.lab.backends.inner_torch import TorchInnerGradients
 from lossproof.lab.replace import replaced
 
 
@@ -166,6 +168,9 @@ class TorchBackend:
                 return None if found is None else self.numpy(found)
 
             return function(duals, derivative)
+
+    def inner_gradients(self) -> InnerGradients:
+        return TorchInnerGradients()
 
     @contextmanager
     def lenient_conversions(self) -> Iterator[None]:

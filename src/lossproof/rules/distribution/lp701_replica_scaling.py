@@ -72,9 +72,11 @@ model.fit(x, y, verbose=0)
     )
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.replicas import replica_scaling
+
         if lab.capture.model is None or not lab.capture.training:
             raise NotApplicable("nothing is trained by this call")
-        found = lab.replica_scaling()
+        found = lab.once(replica_scaling)
         if found is not None:
             yield self._finding(lab, found)
 

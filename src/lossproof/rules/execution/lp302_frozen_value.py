@@ -117,6 +117,8 @@ model.fit(x, y, epochs=3, callbacks=[Anneal()], verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.following import following, with_variable
+
         capture = lab.capture
         known = capture.changes.changed
         if capture.model is not None and not (known or capture.lost):
@@ -127,16 +129,18 @@ model.fit(x, y, epochs=3, callbacks=[Anneal()], verbose=0)
             raise NotApplicable("no value that the objective can read was changed while it was trained")
         _ = lab.evaluation
         for change in [*known.values(), *own]:
-            outcome = lab.attempt(partial(lab.following, change))
+            outcome = lab.attempt(partial(lab.once, following, change))
             if outcome is not None and outcome.stuck:
                 yield self._frozen(lab, change, outcome)
         for lost in capture.lost:
-            values = lab.attempt(partial(lab.with_variable, lost.variable, lost.value))
+            values = lab.attempt(partial(lab.once, with_variable, lost.variable, lost.value))
             if values is not None and differs(*values):
                 yield self._lost(lost, *values)
                 break
 
     def _frozen(self, lab: Lab, change: Change, outcome: Following) -> Finding:
+        from lossproof.lab.following import place_of_reading
+
         name = change.slot.name
         old, new = _shown(change.before), _shown(change.after)
         copied = name.startswith("loss_weights[")
@@ -146,7 +150,7 @@ model.fit(x, y, epochs=3, callbacks=[Anneal()], verbose=0)
             severity=Severity.ERROR,
             title=f"{name} is {old} for the compiled step, whatever the script makes of it",
             where=(lab.capture.compiled.where if copied and lab.capture.compiled else None)
-            or lab.place_of_reading(change.slot)
+            or place_of_reading(change.slot)
             or lab.capture.where,
             measured=f"1 batch; {name} changed from {old} to {new} {change.when}",
             explanation=(

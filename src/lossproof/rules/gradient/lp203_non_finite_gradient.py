@@ -88,9 +88,11 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.troubles import troubles
+
         if lab.capture.call in ("evaluate", "test_on_batch"):
             raise NotApplicable("no gradient is taken by this call")
-        for trouble in lab.troubles():
+        for trouble in lab.once(troubles):
             if trouble.kind == "gradient":
                 yield self._finding(lab, trouble)
 

@@ -88,7 +88,9 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        for trouble in lab.troubles():
+        from lossproof.lab.troubles import troubles
+
+        for trouble in lab.once(troubles):
             if trouble.kind == "value":
                 yield self._finding(lab, trouble)
 

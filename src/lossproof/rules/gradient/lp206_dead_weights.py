@@ -101,18 +101,20 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.dead_weights import dead_weights
+
         if not lab.capture.training:
             raise NotApplicable("nothing is trained by this call")
         if lab.capture.model is None or not lab.model.trainable:
             raise NotApplicable("there are no trainable weights")
-        found = lab.dead_weights()
+        found = lab.once(dead_weights)
         if found is not None:
             yield self._finding(lab, found)
 
     def _finding(self, lab: Lab, found: Dead) -> Finding:
         names = ", ".join(found.paths[:3]) + (f" and {len(found.paths) - 3} more" if len(found.paths) > 3 else "")
         rows = [Row(f"gradient for {names}", 0.0, found.lifted, "norm")] if found.lifted is not None else []
-        if found.way == "unused":
+        if found.way != "cut":
             change = "these weights replaced by others: nothing follows"
         elif found.lifted is not None:
             change = "these weights moved at random; the gradient not stopped"
@@ -158,6 +160,11 @@ model.fit(x, y, verbose=0)
                 "Their layer is called, but nothing is made of its result: with other values for them neither the "
                 f"objective ({found.before:.4g}) nor any output of the model changes."
             )
+        elif found.way == "swallowed":
+            yield (
+                f"{found.end} receives what they make, and gives the same without it: with other values for them neither "
+                f"the objective ({found.before:.4g}) nor any output of the model changes, on rows from all over the data."
+            )
         else:
             yield (
                 f"The objective depends on them: moved at random, they take it from {found.before:.4g} to "
@@ -169,6 +176,8 @@ model.fit(x, y, verbose=0)
         yield "They keep the values with which they started, while the rest of the model trains."
 
     def _remedy(self, found: Dead) -> str:
+        if found.way == "swallowed":
+            return f"Use each of its inputs in {found.end} (is one index used for all of them?), or do not pass it in."
         if found.way == "unused":
             return "Use the layer's result (was a variable overwritten?), or take the layer out."
         if found.lifted is not None:
