@@ -330,6 +330,26 @@ def loss_of_function(function: Any, name: str, reduction: str, constants: dict[s
     return LossFunctionWrapper(function, reduction=reduction, name=name, **constants)
 
 
+def metrics_list() -> Any:
+    """The class of a metric that stands for several, in which callbacks look up what they monitor (compile_utils.py)."""
+    from keras.src.trainers.compile_utils import MetricsList
+
+    return MetricsList
+
+
+def monitored(name: str, falls: bool) -> Any:
+    """What a callback finds of a log in a `MetricsList`: its name, and which way is better (callbacks/monitor_callback.py)."""
+    return types.SimpleNamespace(name=name, _direction="down" if falls else "up")
+
+
+def of_one_rank(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+    """Targets and predictions with a last axis of length 1 added or dropped, as for a function (keras/src/losses/loss.py)."""
+    from keras.src.losses.loss import squeeze_or_expand_to_same_rank
+
+    one, other = squeeze_or_expand_to_same_rank(y_true, y_pred)
+    return one, other
+
+
 def share_of_replica(value: Any) -> Any:
     """A value divided by the replicas of `tf.distribute`, which then sum it (keras/src/losses/loss.py)."""
     from keras.src.losses.loss import scale_loss_for_distribution

@@ -8,25 +8,31 @@ from typing import Any
 import keras
 from keras import ops
 
+from lossproof import keras_private
+
 Tensor = Any
+
+_MetricsList: Any = keras_private.metrics_list()
 
 ADDED = "regularization"
 REST = "weighting_rest"
 
 
-class TermLog(keras.Metric):
+class TermLog(_MetricsList):
     """All logs of the terms in one state: few updates per step, however many terms.
 
     Means are weighted by batch size, as Keras weighs the loss. The last weights are kept as sums and a count, so that replicas
-    of `tf.distribute`, whose states are summed, report them once.
+    of `tf.distribute`, whose states are summed, report them once. It is a list of metrics to Keras, so that callbacks which
+    monitor a term know which way is better.
 
     Args:
         terms: The names of the terms.
         moving: Those whose weight changes.
+        rising: Those that are to rise: their weight is negative.
     """
 
-    def __init__(self, terms: Sequence[str], moving: Sequence[str]) -> None:
-        super().__init__(name="objective", dtype=keras.config.floatx())
+    def __init__(self, terms: Sequence[str], moving: Sequence[str], rising: Sequence[str] = ()) -> None:
+        super().__init__([keras_private.monitored(name, name not in rising) for name in terms], name="objective")
         self.terms, self.moving = tuple(terms), tuple(moving)
         self.hidden = {ADDED, REST}
         self.total = self._zeros("total", len(self.terms) + 1)
