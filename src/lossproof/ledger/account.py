@@ -15,13 +15,14 @@ import numpy as np
 
 from lossproof import keras_private
 from lossproof.capture.batch import count_rows
-from lossproof.lab.added_losses import scaled
+from lossproof.lab.added_losses import scaled, totals_with_added_losses
 from lossproof.lab.evaluation import evaluate
-from lossproof.lab.lab import Lab, loss_subject
+from lossproof.lab.lab import Lab
 from lossproof.lab.listen import Heard, listening
 from lossproof.lab.model import Forward
 from lossproof.lab.noise import rounding
 from lossproof.lab.subject import LossSubject
+from lossproof.lab.subjects import loss_subject
 from lossproof.ledger.entry import Entry, PenaltyEntry, TermEntry, unique
 from lossproof.ledger.penalties import Penalty, heard_adding, penalties_of
 from lossproof.ledger.reduction import chain_of
@@ -202,7 +203,7 @@ def _differences(lab: Lab, ran: _Ran, training: bool, own_step: bool) -> tuple[l
     if added and training:
         with suppress(Exception):
             factor = 1.0 + amount / abs(added)
-            (many,) = lab.totals_with_added_losses((factor,))
+            (many,) = totals_with_added_losses(lab, (factor,))
             counted = (many - ran.total) / ((factor - 1.0) * added)
     return weights, counted
 

@@ -14,6 +14,7 @@ from lossproof.capture.batch import copy_batch, count_rows, in_memory
 from lossproof.capture.direct import captured_model
 from lossproof.capture.objective import roots
 from lossproof.capture.record import Run
+from lossproof.lab import reporting
 from lossproof.lab.backends import running_backend
 from lossproof.lab.lab import Lab
 from lossproof.lab.received import NoBatch
@@ -48,7 +49,7 @@ def _explanation(lab: Lab, left_out: int) -> Explanation:
         entry = account(lab)
     except NotApplicable as reason:
         raise ValueError(f"the objective cannot be accounted for: {reason}") from reason
-    train, test = lab.reported("train"), lab.reported("test")
+    train, test = reporting.reported(lab, "train"), reporting.reported(lab, "test")
     tested = tested_account(lab)
     reported = None if train is None else train.reported.get("loss")
     evaluated = None if test is None else test.reported.get("loss")

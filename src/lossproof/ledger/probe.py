@@ -310,6 +310,6 @@ def _rows(batch: Batch) -> int | None:
 
 
 def _falls_back(model: Any) -> bool:
-    """Whether an own `train_step` is that of `lossproof.Trainer`, which is Keras's own unless a strategy needs more."""
-    return False
+    """Whether the step is that of `lossproof.Trainer`: whatever it does with gradients, its loss is `compute_loss`."""
+    return str(type(model).train_step.__module__).startswith("lossproof.objective.")
 
