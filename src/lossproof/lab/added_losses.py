@@ -88,8 +88,8 @@ def _total(lab: Lab, factor: float) -> float:
         # The forward pass again: layers add their losses during it.
         fresh = lab.model.forward(lab.batch.x)
         with scaled(factor):
-            scaled = Forward(fresh.y_pred, [loss * factor for loss in forward.losses])
-            return float(lab.number(lab.model.compute_loss(lab.batch, scaled)))
+            grown = Forward(fresh.y_pred, [loss * factor for loss in forward.losses])
+            return float(lab.number(lab.model.compute_loss(lab.batch, grown)))
 
 
 @contextmanager
