@@ -26,9 +26,7 @@ def two_outputs(dropout: float = 0.0, compiled: bool = True, weights: Any = (0.7
     hidden = Added(name="added")(hidden)
     if dropout:
         hidden = layers.Dropout(dropout, seed=3, name="drop")(hidden)
-    kind = layers.Dense(
-        3, activation="softmax", kernel_regularizer=keras.regularizers.L1(L1), name="kind"
-    )(hidden)
+    kind = layers.Dense(3, activation="softmax", kernel_regularizer=keras.regularizers.L1(L1), name="kind")(hidden)
     size = layers.Dense(1, name="size")(hidden)
     model = keras.Model(inputs, {"kind": kind, "size": size}, name="two")
     if compiled:
@@ -68,7 +66,9 @@ def by_hand(model: keras.Model, x: Any, y: Any, weights: Any = None, factors: An
         "l1": L1 * np.abs(w2).sum(),
         "added": ADDED * np.square(hidden).mean(),
     }
-    parts["total"] = factors[0] * parts["kind"] + factors[1] * parts["size"] + parts["l2"] + parts["l1"] + parts["added"]
+    parts["total"] = (
+        factors[0] * parts["kind"] + factors[1] * parts["size"] + parts["l2"] + parts["l1"] + parts["added"]
+    )
     return {key: float(value) for key, value in parts.items()}
 
 

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from tests.ledger.models import by_hand, data, state_of, two_outputs
 
 import lossproof as lp
-from tests.ledger.models import by_hand, data, state_of, two_outputs
 
 CLOSE = {"rel": 2e-6, "abs": 1e-7}
 
@@ -71,7 +71,9 @@ def test_reasons_hold_both_numbers(explained: Any) -> None:
     explanation, wanted, _ = explained
     reasons = {one.name: dict(one.numbers) for one in explanation.reasons}
     outputs = list(reasons["unweighted outputs"].values())
-    assert outputs == pytest.approx([0.7 * wanted["kind"] + 0.2 * wanted["size"], wanted["kind"] + wanted["size"]], rel=1e-5)
+    assert outputs == pytest.approx(
+        [0.7 * wanted["kind"] + 0.2 * wanted["size"], wanted["kind"] + wanted["size"]], rel=1e-5
+    )
     without = 0.7 * wanted["kind"] + 0.2 * wanted["size"]
     assert list(reasons["regularization"].values()) == pytest.approx([wanted["total"], without], rel=1e-5)
     plain = wanted["total"] - without + 0.7 * wanted["kind_raw"] + 0.2 * wanted["size_raw"]
@@ -279,7 +281,9 @@ def spread(size: Any) -> Any:
 
 def test_a_trainer() -> None:
     inputs = keras.Input((5,))
-    model = keras.Model(inputs, {"size": layers.Dense(1, kernel_regularizer=keras.regularizers.L2(0.1), name="size")(inputs)})
+    model = keras.Model(
+        inputs, {"size": layers.Dense(1, kernel_regularizer=keras.regularizers.L2(0.1), name="size")(inputs)}
+    )
     trainer = lp.Trainer(
         model, lp.Objective([lp.Term("mae", output="size"), lp.Term(spread, size=lp.output("size"), weight=0.25)])
     )

@@ -11,10 +11,10 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from tests.ledger.models import by_hand, data, state_of, two_outputs
 
 import lossproof as lp
 from lossproof.ledger.runfile import read_run
-from tests.ledger.models import by_hand, data, state_of, two_outputs
 
 FIRST = {"tensorflow": 1}
 """TensorFlow builds a model in its first step, which no account can come before."""
@@ -158,9 +158,7 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     model.optimizer.iterations.assign(6)
     again = lp.Ledger(tmp_path, every=1, tensorboard=False)
     x, y, weights = data(rows=44)
-    model.fit(
-        x, y, sample_weight=weights, batch_size=8, epochs=3, initial_epoch=1, callbacks=[again], verbose=0
-    )
+    model.fit(x, y, sample_weight=weights, batch_size=8, epochs=3, initial_epoch=1, callbacks=[again], verbose=0)
     run = read_run(tmp_path)
     steps = [one.step for one in run.entries]
     assert steps == sorted(set(steps))

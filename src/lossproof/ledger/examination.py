@@ -112,5 +112,7 @@ def _kept(model: Any) -> Iterator[None]:
             yield
         finally:
             for variable, value in before:
-                if not np.array_equal(np.asarray(backend.numpy(variable.value)), value, equal_nan=value.dtype.kind == "f"):
+                if not np.array_equal(
+                    np.asarray(backend.numpy(variable.value)), value, equal_nan=value.dtype.kind == "f"
+                ):
                     variable.assign(value)

@@ -41,7 +41,9 @@ def gram(rows: Sequence[Sequence[Any]], weights: Sequence[Any]) -> Any:
             products.append(keras.ops.zeros((len(rows), len(rows))))
             continue
         flat = [
-            keras.ops.zeros((keras.ops.size(known),)) if one is None else keras.ops.reshape(keras.ops.cast(one, "float32"), (-1,))
+            keras.ops.zeros((keras.ops.size(known),))
+            if one is None
+            else keras.ops.reshape(keras.ops.cast(one, "float32"), (-1,))
             for one in column
         ]
         stacked = keras.ops.stack(flat)

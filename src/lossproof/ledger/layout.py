@@ -71,7 +71,9 @@ def remark_on(term: TermEntry) -> str:
     """What is not usual about how a term is reduced: its reduction, its mask, its weights."""
     parts = []
     if term.reduction != "sum_over_batch_size" and term.reduction is not None:
-        parts.append(f"reduction {term.reduction} of {term.count} values" if term.count else f"reduction {term.reduction}")
+        parts.append(
+            f"reduction {term.reduction} of {term.count} values" if term.count else f"reduction {term.reduction}"
+        )
     if term.shown is not None:
         parts.append(f"the mask shows {term.shown} of {term.count}")
     if term.weights is not None:
@@ -102,5 +104,3 @@ def evaluation_line(explanation: Explanation) -> tuple[str, float] | None:
     """What `evaluate` reports of the batch."""
     loss = explanation.evaluated.get("loss")
     return None if loss is None else ("loss that evaluate reports of this batch", loss)
-
-

@@ -31,7 +31,9 @@ def to_html(explanation: Explanation) -> str:
     table = table_of(explanation)
     left, right = heading(explanation)
     columns = len(table.stations) + 3
-    head = "".join(f'<th scope="col">{_safe(one)}</th>' for one in ("part", *table.stations, "x weight", "contribution"))
+    head = "".join(
+        f'<th scope="col">{_safe(one)}</th>' for one in ("part", *table.stations, "x weight", "contribution")
+    )
     rows = []
     for row in table.rows:
         if row.kind == "note":
@@ -58,5 +60,7 @@ def to_html(explanation: Explanation) -> str:
                 f"<tr><td>{_safe(label)}</td><td>{_safe(digits(value))}</td></tr>" for label, value in reason.numbers
             )
             items.append(f"<dt>{_safe(reason.name)}</dt><dd>{_safe(reason.text)}<table>{numbers}</table></dd>")
-        parts.append(f"<details open><summary>Why the bar shows something else</summary><dl>{''.join(items)}</dl></details>")
+        parts.append(
+            f"<details open><summary>Why the bar shows something else</summary><dl>{''.join(items)}</dl></details>"
+        )
     return "".join([*parts, "</div>"])

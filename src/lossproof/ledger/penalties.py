@@ -65,7 +65,9 @@ def penalties_of(model: Any, losses: Sequence[Any], added: Sequence[Adding]) -> 
     for loss in losses:
         one = adding.get(id(loss))
         if one is not None:
-            what = described(one.layer.activity_regularizer) + " of its output" if one.kind == "activity" else "add_loss"
+            what = (
+                described(one.layer.activity_regularizer) + " of its output" if one.kind == "activity" else "add_loss"
+            )
             title = f"{one.layer.name} {'activity' if one.kind == 'activity' else 'add_loss'}"
             found.append(Penalty(title, one.kind, one.layer.name, what))
             continue

@@ -18,7 +18,7 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.capture.objective import roots
 from lossproof.capture.values import Changes
-from lossproof.lab.added_losses import scaled
+from lossproof.lab.added_losses import scaled_losses
 from lossproof.lab.backends import running_backend
 from lossproof.lab.compiled import name_of
 from lossproof.lab.listen import listening
@@ -69,7 +69,9 @@ class Probe:
         self._changes = Changes()
         self._changes.begin(roots(model, None))
         if type(model).train_step is not keras.Model.train_step and not _falls_back(model):
-            raise Unmeasurable(f"{type(model).__name__}.train_step is the user's own: what it does is known to it alone")
+            raise Unmeasurable(
+                f"{type(model).__name__}.train_step is the user's own: what it does is known to it alone"
+            )
         if self.backend.strategy_of(model) is not None:
             raise Unmeasurable("the model trains under tf.distribute: each replica takes its own batch")
 
@@ -79,9 +81,7 @@ class Probe:
         model = self.model
         loss = keras_private.compile_loss(model)
         optimizer = model.optimizer
-        return bool(
-            model.built and (loss is None or self.own or loss.built) and (optimizer is None or optimizer.built)
-        )
+        return bool(model.built and (loss is None or self.own or loss.built) and (optimizer is None or optimizer.built))
 
     def measure(self, data: Any, state: tuple[Any, ...] | None, with_gradients: bool) -> Entry | None:
         """The account of a step that is about to take `data`; None for a batch of too many different forms.
@@ -198,7 +198,7 @@ class Probe:
             losses = list(model.losses)
             penalties = penalties_of(model, losses, adding)
             if factor is not None:
-                stack.enter_context(scaled(factor))
+                stack.enter_context(scaled_losses(factor))
             total = self._total(batch, y_pred, losses if factor is None else [one * factor for one in losses])
         entries = list(keras_private.flat_losses(model))
         matched = []
@@ -222,9 +222,7 @@ class Probe:
         if override:
             keras_private.use_forward_losses(model, losses)
         try:
-            return model.compute_loss(
-                x=batch.x, y=batch.y, y_pred=y_pred, sample_weight=batch.sample_weight, **named
-            )
+            return model.compute_loss(x=batch.x, y=batch.y, y_pred=y_pred, sample_weight=batch.sample_weight, **named)
         finally:
             if override:
                 keras_private.use_forward_losses(model, [])
@@ -235,7 +233,9 @@ class Probe:
         """How far the total moves with each term, and with the penalties: read from `compile`, or by autodiff."""
         if not self.own:
             read = [1.0 if weight is None else weight for weight in known.weights]
-            return keras.ops.stack([keras.ops.cast(keras.ops.convert_to_tensor(one), "float32") for one in (*read, 1.0)])
+            return keras.ops.stack(
+                [keras.ops.cast(keras.ops.convert_to_tensor(one), "float32") for one in (*read, 1.0)]
+            )
         count = len(known.terms)
         start = [keras.ops.zeros(()) for _ in range(count)] + [keras.ops.ones(())]
 
@@ -244,7 +244,9 @@ class Probe:
             return [self._forward(known, trained, weights, mapping, batch, shift, inputs[count])[2]], None
 
         rows, _ = self.backend.gradients(total, start)
-        return keras.ops.stack([keras.ops.zeros(()) if one is None else keras.ops.cast(one, "float32") for one in rows[0]])
+        return keras.ops.stack(
+            [keras.ops.zeros(()) if one is None else keras.ops.cast(one, "float32") for one in rows[0]]
+        )
 
     def _learning_rate(self, mapping: list[tuple[Any, Any]]) -> Any:
         optimizer = self.model.optimizer
@@ -274,7 +276,7 @@ class Probe:
             PenaltyEntry(one.name, one.kind, one.layer, one.what, float(value), counted, counted * float(value))
             for one, value in zip(known.penalties, added, strict=True)
         )
-        explained = sum(one.contribution for one in (*terms, *penalties))
+        explained = sum(one.contribution for one in terms) + sum(one.contribution for one in penalties)
         entry = Entry(
             terms=terms,
             penalties=penalties,
@@ -312,4 +314,3 @@ def _rows(batch: Batch) -> int | None:
 def _falls_back(model: Any) -> bool:
     """Whether the step is that of `lossproof.Trainer`: whatever it does with gradients, its loss is `compute_loss`."""
     return str(type(model).train_step.__module__).startswith("lossproof.objective.")
-

@@ -17,8 +17,8 @@ from lossproof.capture.batch import in_memory
 from lossproof.lab.lab import Lab
 from lossproof.lab.noise import differs
 from lossproof.lab.received import Batch, as_batch
-from lossproof.lab.replace import replaced
 from lossproof.lab.rehearsal import Rehearsal, rehearse
+from lossproof.lab.replace import replaced
 from lossproof.ledger.account import account, account_total
 from lossproof.ledger.entry import Entry
 
@@ -38,7 +38,9 @@ class Reason:
     """The numbers with what each is; the one of the account, or nearest to it, comes first."""
 
 
-def reasons(lab: Lab, entry: Entry, tested: Entry | None, reported: float | None, evaluated: float | None) -> list[Reason]:
+def reasons(
+    lab: Lab, entry: Entry, tested: Entry | None, reported: float | None, evaluated: float | None
+) -> list[Reason]:
     """What applies to a captured batch.
 
     Args:
@@ -48,7 +50,7 @@ def reasons(lab: Lab, entry: Entry, tested: Entry | None, reported: float | None
         reported: The loss that Keras reports of a training step on the batch.
         evaluated: The loss that `evaluate` reports of it.
     """
-    found = [*_parts(entry), *_weights(lab, entry), *_mode(lab, entry, tested, evaluated)]
+    found = [*_parts(entry), *_weights(entry), *_mode(lab, entry, tested, evaluated)]
     epoch = _epoch(lab)
     if epoch is not None:
         found += _averages(*epoch)
@@ -80,12 +82,13 @@ def _parts(entry: Entry) -> Iterator[Reason]:
         )
 
 
-def _weights(lab: Lab, entry: Entry) -> Iterator[Reason]:
+def _weights(entry: Entry) -> Iterator[Reason]:
     weighted = [term for term in entry.terms if term.weights is not None and term.raw is not None]
     if not weighted or any(term.reduction != "sum_over_batch_size" for term in weighted):
         return
     plain = sum(
-        term.weight * ((term.raw if term.masked is None else term.masked) or 0.0) - term.contribution for term in weighted
+        term.weight * ((term.raw if term.masked is None else term.masked) or 0.0) - term.contribution
+        for term in weighted
     )
     by_class = weighted[0].weights == "class_weight"
     text = (

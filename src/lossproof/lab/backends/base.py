@@ -137,9 +137,7 @@ class Backend(Protocol):
             gives zeros); and the something else, nested tensors.
         """
 
-    def taken(
-        self, arguments: tuple[Any, ...], count: int, kept: dict[Any, Any]
-    ) -> tuple[Any, tuple[Any, ...]]:
+    def taken(self, arguments: tuple[Any, ...], count: int, kept: dict[Any, Any]) -> tuple[Any, tuple[Any, ...]]:
         """What Keras's `train_function` is about to take as its first batch, and arguments with which it takes the same.
 
         Args:

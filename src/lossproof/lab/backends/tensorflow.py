@@ -185,9 +185,7 @@ class TensorFlowBackend:
         rows = [tape.gradient(value, list(inputs)) for value in values]
         return [[tf.convert_to_tensor(g) if g is not None else None for g in row] for row in rows], rest
 
-    def taken(
-        self, arguments: tuple[Any, ...], count: int, kept: dict[Any, Any]
-    ) -> tuple[Any, tuple[Any, ...]]:
+    def taken(self, arguments: tuple[Any, ...], count: int, kept: dict[Any, Any]) -> tuple[Any, tuple[Any, ...]]:
         (iterator,) = arguments
         if not isinstance(iterator, tf.data.Iterator):  # of a strategy: each replica takes its own batch
             return None, arguments
@@ -199,7 +197,9 @@ class TensorFlowBackend:
             batches.append(following.get_value())
         if not batches:
             return None, arguments
-        first = tf.nest.map_structure(lambda leaf: None if isinstance(leaf, tf.experimental.Optional) else leaf, batches[0])
+        first = tf.nest.map_structure(
+            lambda leaf: None if isinstance(leaf, tf.experimental.Optional) else leaf, batches[0]
+        )
         spec = iterator.element_spec
         dense = all(isinstance(leaf, tf.TensorSpec) for leaf in tf.nest.flatten(spec))
         if not dense or len(batches) < count:
