@@ -15,7 +15,7 @@ import numpy as np
 
 from lossproof import keras_private
 from lossproof.capture.batch import count_rows
-from lossproof.lab.added_losses import scaled, totals_with_added_losses
+from lossproof.lab.added_losses import scaled_losses, totals_with_added_losses
 from lossproof.lab.evaluation import evaluate
 from lossproof.lab.lab import Lab
 from lossproof.lab.listen import Heard, listening
@@ -74,7 +74,7 @@ def account(lab: Lab, training: bool = True) -> Entry:
         PenaltyEntry(one.name, one.kind, one.layer, one.what, value, counted, counted * value)
         for one, value in zip(ran.penalties, ran.added, strict=True)
     )
-    explained = sum(one.contribution for one in (*terms, *penalties))
+    explained = sum(one.contribution for one in terms) + sum(one.contribution for one in penalties)
     entry = Entry(
         terms=terms,
         penalties=penalties,
@@ -164,7 +164,7 @@ def _total(lab: Lab, training: bool, shift: dict[int, Any], factor: Any) -> Any:
         forward = lab.model.forward(lab.batch.x, training)
         with ExitStack() as stack:
             if factor is not None:
-                stack.enter_context(scaled(factor))
+                stack.enter_context(scaled_losses(factor))
                 forward = Forward(forward.y_pred, [loss * factor for loss in forward.losses])
             return lab.model.compute_loss(lab.batch, forward, training)
 

@@ -110,6 +110,11 @@ class Entry:
     gradients: GradientEntry | None = None
 
     @property
+    def parts(self) -> tuple[TermEntry | PenaltyEntry, ...]:
+        """Everything that contributes."""
+        return self.terms + self.penalties
+
+    @property
     def explained(self) -> float:
         """The sum of all contributions."""
         return self.total - self.residual
@@ -117,8 +122,7 @@ class Entry:
     @property
     def magnitude(self) -> float:
         """The largest amount that went into the account, to which the residual is compared."""
-        parts = [abs(one.contribution) for one in (*self.terms, *self.penalties)]
-        return max([abs(self.total), *parts])
+        return max([abs(self.total), *(abs(one.contribution) for one in self.parts)])
 
     @property
     def closes(self) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.capture.objective import roots
 from lossproof.capture.values import Changes
-from lossproof.lab.added_losses import scaled
+from lossproof.lab.added_losses import scaled_losses
 from lossproof.lab.backends import running_backend
 from lossproof.lab.compiled import name_of
 from lossproof.lab.listen import listening
@@ -198,7 +198,7 @@ class Probe:
             losses = list(model.losses)
             penalties = penalties_of(model, losses, adding)
             if factor is not None:
-                stack.enter_context(scaled(factor))
+                stack.enter_context(scaled_losses(factor))
             total = self._total(batch, y_pred, losses if factor is None else [one * factor for one in losses])
         entries = list(keras_private.flat_losses(model))
         matched = []
@@ -276,7 +276,7 @@ class Probe:
             PenaltyEntry(one.name, one.kind, one.layer, one.what, float(value), counted, counted * float(value))
             for one, value in zip(known.penalties, added, strict=True)
         )
-        explained = sum(one.contribution for one in (*terms, *penalties))
+        explained = sum(one.contribution for one in terms) + sum(one.contribution for one in penalties)
         entry = Entry(
             terms=terms,
             penalties=penalties,

@@ -50,7 +50,7 @@ def reasons(
         reported: The loss that Keras reports of a training step on the batch.
         evaluated: The loss that `evaluate` reports of it.
     """
-    found = [*_parts(entry), *_weights(lab, entry), *_mode(lab, entry, tested, evaluated)]
+    found = [*_parts(entry), *_weights(entry), *_mode(lab, entry, tested, evaluated)]
     epoch = _epoch(lab)
     if epoch is not None:
         found += _averages(*epoch)
@@ -82,7 +82,7 @@ def _parts(entry: Entry) -> Iterator[Reason]:
         )
 
 
-def _weights(lab: Lab, entry: Entry) -> Iterator[Reason]:
+def _weights(entry: Entry) -> Iterator[Reason]:
     weighted = [term for term in entry.terms if term.weights is not None and term.raw is not None]
     if not weighted or any(term.reduction != "sum_over_batch_size" for term in weighted):
         return

@@ -4,14 +4,16 @@ Format, version 1. Every line is one JSON object with a `kind`; readers ignore k
 Numbers that are not finite are the strings "NaN", "Infinity" and "-Infinity". Steps count the updates that were made
 before: the account of step 100 is of the batch that makes update 101.
 
-| kind | keys |
-|---|---|
-| `run` | the first line: `version` (1), `lossproof`, `keras`, `backend`, `model`, `every`, `gradients` (null without) |
-| `begin` | a `fit` begins: `step`, `epoch`, `time` (seconds since 1970). Whatever stands before it with this step or a later one belongs to updates that were lost, and does not count |
-| `entry` | an account: `step`, `epoch`, `rows`, `total`, `residual`, `cause`, `learning_rate`, `terms` (of `name`, `loss`, `output`, `value`, `weight`, `contribution`), `penalties` (of `name`, `kind`, `layer`, `what`, `value`, `weight`, `contribution`), `gradients` (null, or the fields of `GradientEntry`) |
-| `epoch` | an epoch ended: `epoch`, `step` (after it), `logs` (what Keras reports) |
-| `note` | what could not be measured, and why: `step`, `text` |
-| `end` | `fit` came to its end: `step`, `time`, `undriven` (weights on which no part had a gradient whenever it was measured) |
+run     The first line: version (1), lossproof, keras, backend, model, every, gradients (null without).
+begin   A fit begins: step, epoch, time (seconds since 1970). What stands before it with this step or a later one belongs
+        to updates that were lost, and does not count.
+entry   An account: step, epoch, rows, total, residual, cause, learning_rate;
+        terms, a list of name, loss, output, value, weight, contribution;
+        penalties, a list of name, kind, layer, what, value, weight, contribution;
+        gradients, null or the fields of `GradientEntry`.
+epoch   An epoch ended: epoch, step (after it), logs (what Keras reports).
+note    What could not be measured, and why: step, text.
+end     A fit came to its end: step, time, undriven (the weights on which no part had a gradient at any measurement).
 
 A line that is no JSON object is one that was torn when its process was killed; it is passed by.
 """

@@ -56,7 +56,7 @@ class ScalarWriter:
 
 def scalars(entry: Entry) -> Iterator[tuple[str, float]]:
     """The tags and values of an account."""
-    for part in (*entry.terms, *entry.penalties):
+    for part in entry.parts:
         yield f"terms/{part.name}", part.value
         yield f"terms/contribution/{part.name}", part.contribution
         yield f"weights/{part.name}", part.weight
