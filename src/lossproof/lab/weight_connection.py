@@ -62,7 +62,8 @@ def captured_point(lab: Lab) -> Point | None:
     if not lab.overrides_train_step:
         # What the card shows as well. It is refused where the values leave the backend; then they are let go.
         with suppress(Exception):
-            return Point(lab.total, tuple(lab.once(weight_gradients)))
+            known = Point(lab.total, tuple(lab.once(weight_gradients)))
+            return look_at_weights(lab) if overflows(lab, known) else known
     point: Point | None = lab.attempt(lambda: look_at_weights(lab))
     return point or Point(lab.total, ())
 
@@ -81,7 +82,9 @@ def look_at_weights(lab: Lab, weights: list[np.ndarray] | None = None, batch: Ba
     batch = batch if batch is not None else lab.batch
     if lab.overrides_train_step:
         point = _look_at_step(lab, weights, batch, 1.0)
-        return _look_at_step(lab, weights, batch, 1.0 / LOWER) if overflows(lab, point) else point
+        if overflows(lab, point):
+            return Point(point.value, _look_at_step(lab, weights, batch, 1.0 / LOWER).gradients)
+        return point
     tensors = lab.model.start
     if weights is not None:
         tensors = [lab.backend.tensor(array.astype("float32")) for array in weights]
@@ -153,11 +156,9 @@ def _look_at_step(lab: Lab, weights: list[np.ndarray] | None, batch: Batch, scal
         except Exception as error:
             if not connected or connected[-1] is not False:
                 raise
-            return Point(
-                sum(values) / scale, (None,), type(error).__name__
-            )  # nothing to differentiate: that is the answer
+            return Point(sum(values), (None,), type(error).__name__)  # nothing to differentiate: that is the answer
     found = tuple(gradient for applied in outcome.gradients for gradient in applied)
-    return Point(sum(outcome.losses) / scale, found) if found else Point(np.nan, ())
+    return Point(sum(outcome.losses), found) if found else Point(np.nan, ())
 
 
 def _start(lab: Lab) -> list[np.ndarray]:
