@@ -6,12 +6,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lossproof.api import check, check_loss
+from lossproof.comparing import compare
 from lossproof.findings.finding import Finding, Severity
+from lossproof.ledger.explain import explain
+from lossproof.report.compared import Comparison
 from lossproof.report.report import Report
 from lossproof.report.traced import TraceReport
 from lossproof.tracing import trace
 
 if TYPE_CHECKING:
+    from lossproof.ledger.ledger import Ledger
     from lossproof.objective import schedules, weighting
     from lossproof.objective.objective import Objective
     from lossproof.objective.references import input, layer, output, sample_weight, step, target  # noqa: A004
@@ -22,6 +26,7 @@ __version__ = "0.1.0"
 
 # What needs Keras is imported when it is first asked for: the command line has to work, and to explain itself, without.
 _LATER = {
+    "Ledger": "lossproof.ledger.ledger",
     "Objective": "lossproof.objective.objective",
     "Term": "lossproof.objective.term",
     "Trainer": "lossproof.objective.trainer",
@@ -37,7 +42,9 @@ _LATER = {
 _MODULES = ("schedules", "weighting")
 
 __all__ = [
+    "Comparison",
     "Finding",
+    "Ledger",
     "Objective",
     "Report",
     "Severity",
@@ -46,6 +53,8 @@ __all__ = [
     "Trainer",
     "check",
     "check_loss",
+    "compare",
+    "explain",
     "input",
     "layer",
     "output",

@@ -96,6 +96,11 @@ def bound_arguments(loss: Any) -> dict[str, Any]:
     return kept if isinstance(kept, dict) else {}
 
 
+def bind_arguments(loss: Any, arguments: dict[str, Any]) -> None:
+    """Give a loss object the arguments that `bound_arguments` read (losses/losses.py)."""
+    loss._fn_kwargs = arguments
+
+
 def build(model: Any, data: tuple[Any, Any, Any]) -> None:
     """Build the model, its losses and metrics for a batch, as `fit` does before its first step."""
     model._symbolic_build(data_batch=data)
@@ -150,6 +155,13 @@ def _without_workers(x: Any) -> Iterator[None]:
     finally:
         for name, value in before.items():
             setattr(x, name, value)
+
+
+def adapter_maker() -> tuple[Any, str]:
+    """The function that makes the data adapter of a `fit`, as (owner, name) (keras/src/trainers/epoch_iterator.py)."""
+    from keras.src.trainers import data_adapters
+
+    return data_adapters, "get_data_adapter"
 
 
 def class_weights_to_sample_weights(y: Any, class_weight: dict[int, float]) -> Any:
@@ -328,6 +340,26 @@ def loss_of_function(function: Any, name: str, reduction: str, constants: dict[s
     from keras.src.losses import LossFunctionWrapper
 
     return LossFunctionWrapper(function, reduction=reduction, name=name, **constants)
+
+
+def metrics_list() -> Any:
+    """The class of a metric that stands for several, in which callbacks look up what they monitor (compile_utils.py)."""
+    from keras.src.trainers.compile_utils import MetricsList
+
+    return MetricsList
+
+
+def monitored(name: str, falls: bool) -> Any:
+    """What a callback finds of a log in a `MetricsList`: its name, and which way is better (callbacks/monitor_callback.py)."""
+    return types.SimpleNamespace(name=name, _direction="down" if falls else "up")
+
+
+def of_one_rank(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+    """Targets and predictions with a last axis of length 1 added or dropped, as for a function (keras/src/losses/loss.py)."""
+    from keras.src.losses.loss import squeeze_or_expand_to_same_rank
+
+    one, other = squeeze_or_expand_to_same_rank(y_true, y_pred)
+    return one, other
 
 
 def share_of_replica(value: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,8 +27,8 @@ LEAST_BATCHES = 4
 MOST_ROWS = 1024
 """Enough for a metric's sampling error, and no burden where a metric compares all pairs of rows."""
 GROUPS = 16
-SECONDS = 3.0
-"""After this long no further batch is predicted."""
+WORK = 2e10
+"""Multiplications of forward passes (see `work`) after which no further batch is predicted."""
 
 Pair = tuple[Any, Any]
 """Targets and predictions of some rows, as the metric receives them."""
@@ -100,7 +99,7 @@ def _averaged_metrics(lab: Lab) -> tuple[Averaged, ...]:
         raise NotApplicable("no metric of the user's own")
     data, batches = _batches(lab)
     heard: dict[int, list[Heard]] = {id(metric): [] for metric in metrics}
-    began, rows, size = time.perf_counter(), 0, None
+    work, rows, size = 0.0, 0, None
     with lab.undisturbed(), lab.model.scope(collect=False):
         for batch in batches:
             count = _rows(batch)
@@ -108,13 +107,14 @@ def _averaged_metrics(lab: Lab) -> tuple[Averaged, ...]:
             if count != size:
                 continue
             rows += count
+            work += lab.evaluation.work
             forward = lab.model.forward(batch.x, training=False)
             with listening(metrics=[m for m in metrics if keras_private.metric_function(m) is None]) as hearing:
                 lab.capture.model.compute_metrics(batch.x, batch.y, forward.y_pred, batch.sample_weight)
             for one in hearing.metrics:
                 if id(one.target) in heard:
                     heard[id(one.target)].append(one)
-            if rows >= max(MOST_ROWS, LEAST_BATCHES * size) or time.perf_counter() - began > SECONDS:
+            if rows >= max(MOST_ROWS, LEAST_BATCHES * size) or work > WORK:
                 break
         found = []
         for calls in heard.values():

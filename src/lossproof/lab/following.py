@@ -109,7 +109,7 @@ def with_variable(lab: Lab, variable: Any, value: np.ndarray) -> tuple[float, fl
 def step_of(lab: Lab) -> Callable[[], np.ndarray]:
     """The step, to be traced at its first call: gives the loss and whatever else the step produces."""
     if not lab.overrides_train_step:
-        compiled = lab.backend.stages(lambda: lab.model.objective(lab.batch), mode_of(lab))
+        compiled = lab.backend.frozen(lambda: lab.model.objective(lab.batch), mode_of(lab))
 
         def run_objective() -> np.ndarray:
             with lab.backend.repeatable():
@@ -121,14 +121,14 @@ def step_of(lab: Lab) -> Callable[[], np.ndarray]:
     while data[-1] is None:
         data = data[:-1]
     if lab.backend.name == "jax":
-        step = lab.backend.stages(model.model.train_step, mode_of(lab))
+        step = lab.backend.frozen(model.model.train_step, mode_of(lab))
 
         def run_stateless() -> np.ndarray:
             logs, state = step(state_of(model.model), data)
             return _outcome(lab, logs, state[0])
 
         return run_stateless
-    step = lab.backend.stages(lambda: model.model.train_step(data), mode_of(lab))
+    step = lab.backend.frozen(lambda: model.model.train_step(data), mode_of(lab))
 
     def run() -> np.ndarray:
         with lab.backend.repeatable(), restored(model):

@@ -197,12 +197,12 @@ class Lab:
     def value(self, subject: Subject) -> float:
         """The reduced value of a subject, with random numbers that are the same each time."""
         with self.undisturbed():
-            return float(np.sum(self.number(subject.total())))
+            return float(np.sum(self.number(self.backend.at_once(subject.total))))
 
     def unreduced(self, subject: Subject) -> np.ndarray:
         """What the user's function returns for a subject."""
         with self.undisturbed():
-            return self.number(subject.unreduced())
+            return self.number(self.backend.at_once(subject.unreduced))
 
     def trace(self, subject: Subject, recorder: Callable[[], Recorder] = Recorder) -> Trace:
         """Every expression that the user's code of a subject evaluates, with its value.

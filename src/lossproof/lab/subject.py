@@ -86,10 +86,10 @@ def take(data: Any, index: np.ndarray) -> Any:
     def rows(leaf: Any) -> Any:
         if leaf is None or not hasattr(leaf, "shape") or not len(leaf.shape):
             return leaf
-        taken = keras.ops.take(leaf, backend.tensor(index.astype("int32")), axis=0)
+        taken = backend.rows(leaf, index)
         mask = keras_private.mask_of(leaf)
         if mask is not None:
-            keras_private.set_mask(taken, keras.ops.take(mask, backend.tensor(index.astype("int32")), axis=0))
+            keras_private.set_mask(taken, backend.rows(mask, index))
         return taken
 
     return keras.tree.map_structure(rows, data) if data is not None else None
@@ -101,7 +101,8 @@ class LossSubject(Subject):
 
     loss: Any = None
     precision: str | None = None
-    """The dtype in which the user's function gets its tensors; None for the loss's own, as in training."""
+    """The dtype in which the user's function gets its tensors; None for the loss's own, as in training, and `as they are`
+    for none in particular."""
     arriving: tuple[Callable[[Any], Any], ...] = ()
     """What happens to the targets where the user's function receives them, after all that Keras does to them."""
 
@@ -154,8 +155,10 @@ class LossSubject(Subject):
         return self.loss.call, (self._received(y_true), y_pred)
 
     def _converted(self) -> tuple[Any, Any]:
+        dtype = None if self.precision == "as they are" else self.precision or self.loss.dtype
+
         def convert(leaf: Any) -> Any:
-            return keras.ops.convert_to_tensor(leaf, dtype=self.precision or self.loss.dtype)
+            return keras.ops.convert_to_tensor(leaf, dtype=dtype)
 
         return keras.tree.map_structure(convert, self.y_true), keras.tree.map_structure(convert, self.y_pred)
 

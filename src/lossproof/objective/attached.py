@@ -8,6 +8,9 @@ from typing import Any
 
 import keras
 
+MOST = 8
+"""Of how many structures a thread keeps values: tensors of a compiled graph live as long as it does."""
+
 
 class Attachment:
     """Values by the identity of tensors, which some backends neither hash nor give attributes; each thread has its own."""
@@ -25,16 +28,14 @@ class Attachment:
                 del kept[key]
 
         kept[key] = (weakref.ref(first, forget), value)
+        while len(kept) > MOST:
+            kept.pop(next(iter(kept)), None)
 
     def of(self, tensors: Any) -> Any:
         """What was kept for the same tensors, or None."""
         first = _first(tensors)
         reference, value = self._kept().get(id(first), (None, None))
         return value if reference is not None and reference() is first else None
-
-    def clear(self) -> None:
-        """Forget everything: tensors of a graph may hold each other for as long as the graph lives."""
-        self._kept().clear()
 
     def _kept(self) -> dict[int, tuple[weakref.ref[Any], Any]]:
         if not hasattr(self._own, "kept"):

@@ -1,4 +1,4 @@
-"""The part of a Trainer that is compiled: without a loss, since the objective is the loss."""
+"""The part of a Trainer that is compiled, without a loss, and run."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from typing import Any
 
 import keras
 
+from lossproof import keras_private
 from lossproof.objective.nearest import listed
 from lossproof.objective.objective import Objective
 
 
 class CompiledByObjective(keras.Model):
-    """A model that `compile` gives an optimizer and metrics, and no loss."""
+    """A model that `compile` gives an optimizer and metrics, and no loss: the objective is the loss."""
 
+    model: Any
     objective: Objective
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None, **kwargs: Any) -> None:
@@ -41,5 +43,20 @@ class CompiledByObjective(keras.Model):
         if not config:
             return
         self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
+        if self.built or self.model.variables:  # a subclassed model that is loaded has variables before it is called
             self.optimizer.build(self.trainable_variables)
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Nothing, once the model is loaded: it was built as it was saved."""
+        if not self.model.variables:
+            super().build_from_config(config)
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.fit`."""
+        with keras_private.values_kept(self):
+            return super().fit(*args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`."""
+        with keras_private.values_kept(self):
+            return super().evaluate(*args, **kwargs)

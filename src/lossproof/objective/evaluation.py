@@ -12,7 +12,7 @@ from keras import ops
 from lossproof import keras_private
 from lossproof.objective.binding import Bound
 from lossproof.objective.naming import Named
-from lossproof.objective.reduction import TermLoss, checked, loss_of, reduced
+from lossproof.objective.reduction import Seen, TermLoss, loss_of, reduced
 from lossproof.objective.targets import named_weights
 
 Tensor = Any
@@ -29,36 +29,38 @@ class Tensors:
     sample_weight: Any
     """None, one array for all, or a dict of arrays by target."""
     step: Tensor
-    rows: int | None
-    """The batch size, if it is known."""
 
 
-def evaluate(terms: Sequence[Bound], tensors: Tensors) -> dict[str, Tensor]:
+def evaluate(terms: Sequence[Bound], tensors: Tensors, seen: Seen) -> dict[str, Tensor]:
     """The reduced values by term, unweighted: scalars in `floatx`.
+
+    Args:
+        terms: The terms.
+        tensors: What they are made of.
+        seen: What terms returned so far, for `reduced`.
 
     Raises:
         ValueError: a term that returns something else than one value per sample or finer.
     """
-    return {bound.term.name: _value(bound, tensors) for bound in terms}
+    return {bound.term.name: _value(bound, tensors, seen) for bound in terms}
 
 
-def _value(bound: Bound, there: Tensors) -> Tensor:
+def _value(bound: Bound, there: Tensors, seen: Seen) -> Tensor:
+    term = bound.term
     data, made, others = _arguments(bound, there)
     weight = None if bound.sample_weights else _weight_of(bound, there)
     two = set(data) == {"y_true"} and set(made) == {"y_pred"} and set(others) <= set(bound.constants)
-    loss = loss_of(bound.term, two, others)
-    loss = checked(loss, bound.term, there.rows, None if weight is None else len(ops.shape(weight)))
-    mask = _mask(bound, made) if bound.term.mask else None
+    loss = loss_of(term, two, others)
     if two:
-        y_pred = made["y_pred"] if bound.term.mask else _without_mask(made["y_pred"])
-        return reduced(loss, data["y_true"], y_pred, weight)
+        y_pred = made["y_pred"] if term.mask else _without_mask(made["y_pred"])
+        return reduced(loss, term, data["y_true"], y_pred, weight, seen)
     assert isinstance(loss, TermLoss)
     loss.others = others
     y_true, loss.true_name = _single(data)
-    alone = bound.term.mask and len(made) == 1
+    alone = term.mask and len(made) == 1
     y_pred, loss.pred_name = _single(made) if alone else (made, None)
-    loss.mask = None if alone else mask
-    return reduced(loss, y_true, y_pred, weight)
+    loss.mask = _mask(bound, made) if term.mask and not alone else None
+    return reduced(loss, term, y_true, y_pred, weight, seen)
 
 
 def _single(arguments: Named) -> tuple[Any, str | None]:
@@ -132,5 +134,5 @@ def _mask(bound: Bound, made: Named) -> Tensor | None:
 
 
 def _without_mask(tensor: Tensor) -> Tensor:
-    # A tensor of its own, so that the user's keeps its mask.
-    return tensor if keras_private.keras_mask(tensor) is None else ops.reshape(tensor, ops.shape(tensor))
+    # A tensor of its own, so that the user's keeps its mask; a reshape or cast to the same is none on every backend.
+    return tensor if keras_private.keras_mask(tensor) is None else tensor * ops.ones((), dtype=tensor.dtype)

@@ -34,6 +34,8 @@ class TermFunction:
     parameters: tuple[Parameter, ...]
     takes_any: bool
     """Whether it has `**kwargs`."""
+    positional: tuple[str, ...] = ()
+    """The parameters that may be passed by position, in order."""
 
     @property
     def is_loss(self) -> bool:
@@ -74,7 +76,8 @@ def term_function(given: Any) -> TermFunction:
             )
     any_name = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
     free = tuple(parameter for parameter in parameters if parameter.name not in constants)
-    return TermFunction(function, constants, name, free, any_name)
+    positional = [p.name for p in signature.parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    return TermFunction(function, constants, name, free, any_name, tuple(positional))
 
 
 def _resolved(given: Any) -> Any:

@@ -70,6 +70,14 @@ def static_inputs(model: Any) -> Named | None:
     return named(keras_private.input_structure(model), input_names(model))
 
 
+def without_extras(inputs: Any, model: Any) -> Any:
+    """A dict of inputs without keys that a Functional model does not take; what terms refer to may stand beside them."""
+    names = input_names(model) if has_graph(model) else None
+    if not isinstance(inputs, dict) or names is None or not set(names) < set(inputs):
+        return inputs
+    return {name: inputs[name] for name in names}
+
+
 def look_up(kind: str, name: str | int | None, candidates: Named, term: str, parameter: str) -> str:
     """The name of the candidate that a reference means.
 

@@ -44,6 +44,11 @@ def term_config(term: Any, model: Any = None) -> dict[str, Any]:
     serialize = keras.saving.serialize_keras_object
     return {
         "function": serialize(term.function.function),
+        # Some losses of Keras leave arguments out of their config: the delta of Huber, the axis of CosineSimilarity.
+        "bound": {
+            name: _written(value) for name, value in keras_private.bound_arguments(term.function.function).items()
+        },
+        "module": getattr(term.function.function, "__module__", None),  # Keras keeps the name alone
         "name": term.name,
         "output": serialize(term.output),
         "target": serialize(term.target),
@@ -58,9 +63,13 @@ def term_config(term: Any, model: Any = None) -> dict[str, Any]:
 
 def term_arguments(config: dict[str, Any]) -> dict[str, Any]:
     """The arguments of `lp.Term` that a config describes."""
+    kept = {key: value for key, value in config.items() if key not in ("module", "bound")}
+    function = _read_function(config["function"], config["module"], config["name"])
+    if config["bound"]:
+        keras_private.bind_arguments(function, {name: _read(value) for name, value in config["bound"].items()})
     return {
-        **config,
-        "function": _read_function(config["function"], config["name"]),
+        **kept,
+        "function": function,
         "output": _read(config["output"]),
         "target": _read(config["target"]),
         "weight": _read(config["weight"]),
@@ -68,12 +77,12 @@ def term_arguments(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _read_function(config: Any, term: str) -> Any:
+def _read_function(config: Any, module: str, term: str) -> Any:
     try:
         return keras.saving.deserialize_keras_object(config)
     except TypeError as error:
         name = config.get("config") if isinstance(config, dict) else None
-        known = _FUNCTIONS.get((config.get("module", ""), name)) if isinstance(name, str) else None
+        known = _FUNCTIONS.get((module, name)) if isinstance(name, str) else None
         if known is not None:
             return known
         raise TypeError(

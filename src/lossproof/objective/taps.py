@@ -85,10 +85,6 @@ class Taps:
         first = keras.tree.flatten(outputs)[0]
         return {key: kept.get(key, first) for one in self._extended.values() for key in one.tensors}
 
-    def forget(self) -> None:
-        """Forget the values of past passes: a step is over."""
-        self._attachment.clear()
-
     @contextlib.contextmanager
     def _installed(self) -> Iterator[None]:
         # Replicas of tf.distribute run this in threads that take turns in the middle of a pass: the last one removes it.
@@ -114,7 +110,7 @@ class Taps:
             result = extended.run().call(inputs, *args, **kwargs)
             values.update(zip(extended.tensors, result["taps"], strict=True))
             outputs = result["outputs"]
-            return outputs[0] if isinstance(outputs, list) and len(outputs) == 1 else outputs
+            return outputs[0] if isinstance(outputs, (list, tuple)) and len(outputs) == 1 else outputs
 
         return call
 
@@ -135,6 +131,3 @@ class NoTaps:
     def values(self, outputs: Any) -> dict[Key, Tensor] | None:
         """No values."""
         return self.nothing
-
-    def forget(self) -> None:
-        """Nothing to forget."""

@@ -8,26 +8,36 @@ from typing import Any
 import keras
 from keras import ops
 
+from lossproof import keras_private
+
 Tensor = Any
+
+_MetricsList: Any = keras_private.metrics_list()
 
 ADDED = "regularization"
 REST = "weighting_rest"
 
 
-class TermLog(keras.Metric):
+class TermLog(_MetricsList):
     """All logs of the terms in one state: few updates per step, however many terms.
 
     Means are weighted by batch size, as Keras weighs the loss. The last weights are kept as sums and a count, so that replicas
-    of `tf.distribute`, whose states are summed, report them once.
+    of `tf.distribute`, whose states are summed, report them once. It is a list of metrics to Keras, so that callbacks which
+    monitor a term know which way is better.
 
     Args:
         terms: The names of the terms.
         moving: Those whose weight changes.
+        rising: Those that are to rise: their weight is negative.
+        combined: Those whose gradients a strategy sums by coefficients of its own.
     """
 
-    def __init__(self, terms: Sequence[str], moving: Sequence[str]) -> None:
-        super().__init__(name="objective", dtype=keras.config.floatx())
-        self.terms, self.moving = tuple(terms), tuple(moving)
+    def __init__(
+        self, terms: Sequence[str], moving: Sequence[str], rising: Sequence[str] = (), combined: Sequence[str] = ()
+    ) -> None:
+        super().__init__([keras_private.monitored(name, name not in rising) for name in terms], name="objective")
+        self.terms, self.moving, self.combined = tuple(terms), tuple(moving), tuple(combined)
+        self.evaluating = False
         self.hidden = {ADDED, REST}
         self.total = self._zeros("total", len(self.terms) + 1)
         self.count = self._zeros("count")
@@ -35,6 +45,8 @@ class TermLog(keras.Metric):
         self.contributed_count = self._zeros("contributed_count") if self.moving else None
         self.latest = self._zeros("latest", len(self.moving)) if self.moving else None
         self.latest_count = self._zeros("latest_count") if self.moving else None
+        self.coefficients = self._zeros("coefficients", len(self.combined)) if self.combined else None
+        self.coefficients_count = self._zeros("coefficients_count") if self.combined else None
 
     def _zeros(self, name: str, *shape: int) -> Any:
         return self.add_variable(shape=shape, initializer="zeros", name=name)
@@ -62,6 +74,12 @@ class TermLog(keras.Metric):
             self.hidden.discard(REST)
         self._add(self.contributed, self.contributed_count, [*values, 0.0 if rest is None else rest], rows)
 
+    def update_coefficients(self, coefficients: Sequence[Tensor]) -> None:
+        """Take the coefficients of the combined terms' gradients, in their order."""
+        if self.coefficients is not None and self.coefficients_count is not None:
+            self.coefficients.assign(self._stacked(coefficients))
+            self.coefficients_count.assign(ops.ones((), dtype=self.dtype))
+
     def _add(self, total: Any, count: Any, values: Sequence[Tensor], rows: Tensor) -> None:
         rows = ops.cast(rows, self.dtype)
         total.assign_add(self._stacked(values) * rows)
@@ -77,6 +95,9 @@ class TermLog(keras.Metric):
             logs |= _quotients(self.latest, self.latest_count, [f"{name}_weight" for name in self.moving])
             contributions = [f"{name}_contribution" for name in self.moving]
             logs |= _quotients(self.contributed, self.contributed_count, [*contributions, REST])
+        if self.combined and not self.evaluating:  # evaluation has no gradients
+            names = [f"{name}_gradient_weight" for name in self.combined]
+            logs |= _quotients(self.coefficients, self.coefficients_count, names)
         return {name: value for name, value in logs.items() if name not in self.hidden}
 
     def reset_state(self) -> None:

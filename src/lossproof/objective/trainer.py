@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from typing import Any, Self
 
@@ -11,13 +12,25 @@ from keras import ops
 from lossproof import keras_private
 from lossproof.objective.binding import Bound, Candidates, bind
 from lossproof.objective.compiling import CompiledByObjective
+from lossproof.objective.evaluating import EvaluatedByObjective
 from lossproof.objective.evaluation import Tensors, evaluate
 from lossproof.objective.helpers import TrainedVariables, helper_layers, term_variables
 from lossproof.objective.metric_targets import by_output, weights_by_output
-from lossproof.objective.naming import Named, input_names, named, output_names, static_inputs, static_outputs
+from lossproof.objective.naming import (
+    Named,
+    input_names,
+    named,
+    output_names,
+    static_inputs,
+    static_outputs,
+    without_extras,
+)
 from lossproof.objective.objective import Objective
+from lossproof.objective.reduction import Seen
 from lossproof.objective.references import PACKAGE, Target
+from lossproof.objective.steps import train_step
 from lossproof.objective.steps.contract import Parts
+from lossproof.objective.steps.replicas import processes
 from lossproof.objective.taps import NoTaps, Taps
 from lossproof.objective.targets import named_targets, wanted_targets
 from lossproof.objective.tracking import TermLog, count_rows
@@ -48,6 +61,13 @@ class Trainer(CompiledByObjective, TrainedVariables):
             at the first batch, before any weight changes.
     """
 
+    def __new__(cls, model: keras.Model, objective: Any, name: str | None = None) -> Self:
+        """A Trainer with a step of its own, if strategy or torch processes need one; else Keras's does and is kept."""
+        own = processes() > 1 or getattr(getattr(objective, "weighting", None), "needs_gradients", False)
+        chosen = GradientTrainer if cls is Trainer and own else cls
+        made: Self = super().__new__(chosen, model, objective, name=name)
+        return made
+
     def __init__(self, model: keras.Model, objective: Any, name: str | None = None) -> None:
         _check_model(model)
         if not isinstance(objective, Objective):
@@ -71,9 +91,12 @@ class Trainer(CompiledByObjective, TrainedVariables):
         self.helpers = helper_layers(objective)
         strategic = self.weighting is not None and self.weighting.moving
         moving = [one.name for one in objective if strategic or moves(one.weight)]
-        self.term_log = TermLog(objective.names, moving)
+        rising = [one.name for one in objective if isinstance(one.weight, float) and one.weight < 0]
+        combined = self.weighting.gradient_weights() if self.weighting is not None else {}
+        self.term_log = TermLog(objective.names, moving, rising, tuple(combined))
         self._call_takes = inspect.signature(model.call).parameters
         self._bound: dict[Any, tuple[Bound, ...]] = {}
+        self._seen: Seen = {}
         self._taps: Taps | NoTaps | None = None
         known = Candidates(static_outputs(model), static_inputs(model), None, model)
         self._early = [bind(one, known) for one in objective]
@@ -90,6 +113,7 @@ class Trainer(CompiledByObjective, TrainedVariables):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """The outputs of the model."""
         passed = {"training": training} if "training" in self._call_takes else {}
+        inputs = without_extras(inputs, self.model)
         if isinstance(self.model, keras.Sequential) and not self.model.built:
             self.model.build(inputs.shape)
         return self._tapped().call(lambda: self.model(inputs, **passed))
@@ -111,8 +135,7 @@ class Trainer(CompiledByObjective, TrainedVariables):
         parts = self.loss_parts(x, y, y_pred, sample_weight, training)
         weighting = self.weighting
         total = sum(parts.values) if weighting is None else weighting.total(parts.values, training=training)
-        self.track_weights()
-        self._track_contributions(parts, x)
+        self.track_weights(parts, x)
         return total if parts.added is None else total + parts.added
 
     def term_values(
@@ -136,9 +159,8 @@ class Trainer(CompiledByObjective, TrainedVariables):
         taps = self._tapped().values(y_pred)
         if taps is None:  # other predictions than the Trainer's last: the taps are those of a pass on the same inputs
             taps = self._tapped().values(self.call(x, training=training))
-        first = next(one for one in keras.tree.flatten(x) if one is not None)
-        there = Tensors(outputs, inputs, targets, taps or {}, sample_weight, self.steps_made(), first.shape[0])
-        return evaluate(bound, there)
+        there = Tensors(outputs, inputs, targets, taps or {}, sample_weight, self.steps_made())
+        return evaluate(bound, there, self._seen)
 
     def loss_parts(self, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Parts:
         """The loss before it is summed; counts the step and takes the terms into the logs. Once per step."""
@@ -157,18 +179,26 @@ class Trainer(CompiledByObjective, TrainedVariables):
         pairs = zip(values.values(), weights, strict=True)
         return Parts(tuple(v if isinstance(w, float) and w == 1.0 else v * w for v, w in pairs), added)
 
-    def track_weights(self) -> None:
-        """Take the strategy's weights into the logs, once `weighting` has set them in this step."""
+    def track_weights(self, parts: Parts | None = None, x: Any = None) -> None:
+        """Take the strategy's weights into the logs, once `weighting` has set them in this step.
+
+        Args:
+            parts: What `loss_parts` returned, for the contributions of terms whose weight changes.
+            x: The inputs.
+        """
         strategic = self._strategic_weights()
         if strategic:
             self.term_log.scale_weights([strategic[name] for name in self.term_log.moving])
+        if self.term_log.combined and self.weighting is not None:
+            self.term_log.update_coefficients(list(self.weighting.gradient_weights().values()))
+        if parts is not None:
+            self._track_contributions(parts, x, strategic)
 
     def _strategic_weights(self) -> dict[str, Tensor]:
         return self.weighting.term_weights() if self.weighting is not None and self.weighting.moving else {}
 
-    def _track_contributions(self, parts: Parts, x: Any) -> None:
-        """Take the weighted values of terms whose weight changes into the logs."""
-        log, strategic = self.term_log, self._strategic_weights()
+    def _track_contributions(self, parts: Parts, x: Any, strategic: dict[str, Tensor]) -> None:
+        log = self.term_log
         if not log.moving:
             return
         values = dict(zip(self.objective.names, parts.values, strict=True))
@@ -204,37 +234,7 @@ class Trainer(CompiledByObjective, TrainedVariables):
         every = getattr(inner, "gradient_accumulation_steps", None)
         return batches // every if every else batches
 
-    # Steps and logs --------------------------------------------------------------------------------------------------
-
-    def train_step(self, *args: Any, **kwargs: Any) -> Any:
-        """One step, Keras's own; or, for strategies that need the gradient of each term, the backend's of ours."""
-        try:
-            if self.weighting is not None and self.weighting.needs_gradients:
-                from lossproof.objective.steps import train_step
-
-                return train_step(self, *args, **kwargs)
-            return super().train_step(*args, **kwargs)
-        finally:
-            self._tapped().forget()
-
-    def test_step(self, *args: Any, **kwargs: Any) -> Any:
-        """One step of evaluation, Keras's own."""
-        try:
-            return super().test_step(*args, **kwargs)
-        finally:
-            self._tapped().forget()
-
-    def predict_step(self, *args: Any, **kwargs: Any) -> Any:
-        """One step of prediction, Keras's own."""
-        try:
-            return super().predict_step(*args, **kwargs)
-        finally:
-            self._tapped().forget()
-
-    def fit(self, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.fit`."""
-        with keras_private.values_kept(self):
-            return super().fit(*args, **kwargs)
+    # Logs -------------------------------------------------------------------------------------------------------------
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Update the compiled metrics, each output with the target of its name, and return all logs."""
@@ -268,10 +268,21 @@ class Trainer(CompiledByObjective, TrainedVariables):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """The trainer that `get_config` described."""
-        read = keras.saving.deserialize_keras_object
-        return cls(
-            read(config["model"], custom_objects), read(config["objective"], custom_objects), name=config["name"]
-        )
+        # An empty scope would hide the objects that `load_model` was given.
+        with keras.saving.custom_object_scope(custom_objects) if custom_objects else contextlib.nullcontext():
+            model = keras.saving.deserialize_keras_object(config["model"])
+            return cls(model, Objective.from_config(config["objective"]), name=config["name"])
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class GradientTrainer(EvaluatedByObjective, Trainer):
+    """What `lp.Trainer` makes for a strategy that needs the gradient of each term, and in each of several torch processes."""
+
+    def train_step(self, *args: Any, **kwargs: Any) -> Any:
+        """One step, with the terms' gradients from one pass and combined by the strategy; averaged over torch processes."""
+        if processes() == 1 and not (self.weighting is not None and self.weighting.needs_gradients):
+            return super().train_step(*args, **kwargs)  # saved by one of several processes, and loaded in one
+        return train_step(self, *args, **kwargs)
 
 
 def _check_model(model: Any) -> None:

@@ -40,13 +40,13 @@ def checked_weight(weight: Weight, term: str) -> Weight:
 
 
 def _advice(weight: Any) -> str:
+    if hasattr(weight, "prepare") and hasattr(weight, "total"):
+        return " A strategy weighs all terms: pass it to lp.Objective(terms, weighting=...)."
     if callable(weight):
         return (
             " A plain function of the step is run once, when the step is compiled, and cannot be saved: write a subclass "
             "of keras.optimizers.schedules.LearningRateSchedule with __call__(self, step) and get_config(self)."
         )
-    if hasattr(weight, "prepare") and hasattr(weight, "total"):
-        return " A strategy weighs all terms: pass it to lp.Objective(terms, weighting=...)."
     return ""
 
 

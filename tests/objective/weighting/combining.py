@@ -40,7 +40,7 @@ def value(tensor: Any) -> float:
     return float(ops.convert_to_numpy(tensor))
 
 
-def assert_no_conflict(gradients: np.ndarray, direction: np.ndarray) -> None:
+def assert_no_conflict(gradients: np.ndarray, direction: np.ndarray, tolerance: float = 3e-5) -> None:
     """To first order, no term rises along minus the direction."""
     scale = np.linalg.norm(gradients, axis=1) * max(np.linalg.norm(gradients, axis=1).max(), 1e-30)
-    assert (gradients @ direction >= -3e-5 * scale).all()
+    assert (gradients @ direction >= -tolerance * scale).all()

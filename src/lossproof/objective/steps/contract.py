@@ -32,7 +32,7 @@ class Stepped(Protocol):
         """
         ...
 
-    def track_weights(self, parts: Parts | None = None, x: Any = None) -> None:
+    def track_weights(self, parts: Parts, x: Any) -> None:
         """Take `weighting.term_weights()` and `weighting.gradient_weights()` into the logs, and the weighted values.
 
         To be called after the last of the two is set: after `total`, or after `combine` where that is called.

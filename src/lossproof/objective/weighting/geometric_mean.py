@@ -44,4 +44,5 @@ class GeometricMean(Weighting):
         """See `Weighting.total`; NaN where a value is not positive."""
         seen = sum_over_replicas(ops.stop_gradient(ops.stack([ops.cast(value, "float32") for value in values])))
         # A constant beside weights of 0: what is reported is NaN, and what is trained on has no gradient.
-        return super().total(values, training) + ops.where(ops.all(seen > 0), 0.0, float("nan"))
+        total = super().total(values, training)
+        return ops.where(ops.all(seen > 0), total, total + float("nan"))

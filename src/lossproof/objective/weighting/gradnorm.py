@@ -143,7 +143,7 @@ class GradNorm(GramianWeighting):
         sound = sound & (total > 0) & ops.all(ops.isfinite(moved))
         self.loss_weights.assign(ops.where(sound, moved, weights))
         self.first_values.assign(ops.where(sound, first, ops.convert_to_tensor(self.first_values)))
-        self.started.assign(ops.where(sound, 1.0, ops.convert_to_tensor(self.started)))
+        self.started.assign(ops.where(sound, ops.ones_like(total), ops.convert_to_tensor(self.started)))
 
 
 def _square(gradient: Tensor | None) -> Tensor:

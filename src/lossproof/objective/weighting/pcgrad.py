@@ -9,11 +9,12 @@ import keras
 from keras import ops
 
 from lossproof.objective.weighting.base import Tensor
+from lossproof.objective.weighting.drawing import Drawing
 from lossproof.objective.weighting.gradients import GramianWeighting
 
 
 @keras.saving.register_keras_serializable(package="lossproof")
-class PCGrad(GramianWeighting):
+class PCGrad(Drawing, GramianWeighting):
     """Projects each term's gradient onto the normal plane of every other that it conflicts with, and sums them.
 
         for each term i, h_i = g_i at first; for each j other than i, in random order:
@@ -75,6 +76,8 @@ def surgery(gramian: Tensor, order: Tensor) -> Tensor:
         product = ops.sum(ops.matmul(kept, gramian) * other, axis=1)
         square = ops.sum(other * diagonal, axis=1)
         conflict = (product < 0) & (square > 0) & (ops.sum(other * eye, axis=1) == 0)
-        share = ops.where(conflict, product / ops.where(square > 0, square, ops.ones_like(square)), 0.0)
+        share = ops.where(
+            conflict, product / ops.where(square > 0, square, ops.ones_like(square)), ops.zeros_like(square)
+        )
         kept = kept - ops.expand_dims(share, 1) * other
     return ops.sum(kept, axis=0)

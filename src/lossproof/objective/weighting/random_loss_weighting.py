@@ -8,10 +8,11 @@ import keras
 from keras import ops
 
 from lossproof.objective.weighting.base import Tensor, Weighting
+from lossproof.objective.weighting.drawing import Drawing
 
 
 @keras.saving.register_keras_serializable(package="lossproof")
-class RandomLossWeighting(Weighting):
+class RandomLossWeighting(Drawing, Weighting):
     """Weighs the terms by fresh random numbers at each training step: the baseline that a strategy has to beat.
 
         total = sum over k of  w_k * L_k,    w = softmax(z),    z_k drawn from N(0, 1)
