@@ -90,13 +90,15 @@ def _closest_noise(function: Callable[[float], float], dtype: str, noise: float)
 
     What lies within the spacing of float32 counts as noise for `noise_of`, a kink included.
     """
-    spacing = 16.0 * _epsilon(dtype)
-    if spacing >= 16.0 * float(np.finfo("float32").eps):
-        return noise
-    values = np.array([function(spacing * k) for k in range(-3, 5)])
-    if not np.isfinite(values).all() or 2 * np.count_nonzero(np.diff(values)) < values.size:
-        return noise
-    return min(noise, float(np.sqrt(np.mean(np.diff(values, 3) ** 2) / 20.0)))
+    spacing, coarse = 16.0 * _epsilon(dtype), 16.0 * float(np.finfo("float32").eps)
+    while spacing < coarse:
+        values = np.array([function(spacing * k) for k in range(-3, 5)])
+        if not np.isfinite(values).all():
+            return noise
+        if 2 * np.count_nonzero(np.diff(values)) >= values.size:
+            return min(noise, float(np.sqrt(np.mean(np.diff(values, 3) ** 2) / 20.0)))
+        spacing *= COARSER
+    return noise
 
 
 def noise_of(function: Callable[[float], float], dtype: str) -> float:
