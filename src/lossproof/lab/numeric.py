@@ -72,12 +72,15 @@ def holds_closer(
 ) -> bool:
     """Whether a contradiction of autodiff stands at ever shorter steps, as far as rounding lets them tell.
 
-    Beside a pole of the derivative (`arccos` just below 1), or where a clip cuts one off (`log(1 - p)` with p within
-    float32's last places of 1), a step can jump over what autodiff rightly sees.
+    Beside a pole of the derivative (`arccos` just below 1) a step can jump over what autodiff rightly sees. So it can at
+    a kink, such as a clip whose bound the point lies on: there autodiff takes one side.
     """
-    noise = max(_closest_noise(function, dtype, noise), _epsilon(dtype) * abs(centre))
+    if _kinked(function, dtype, centre, found, abs(autodiff - found.value)):
+        return False
+    noise = max(noise, _epsilon(dtype) * abs(centre))
     step = found.step / CLOSER
-    while 20.0 * noise / step < abs(autodiff - found.value) and step > CLOSER * _epsilon(dtype):
+    # A slope contradicts if it is five times its error away, and of that rounding makes 16 times the noise by the step.
+    while 160.0 * noise / step < abs(autodiff - found.value):
         closer = _ridders(function, centre, step, noise)
         if not closer.contradicts(autodiff):
             return False
@@ -85,20 +88,19 @@ def holds_closer(
     return True
 
 
-def _closest_noise(function: Callable[[float], float], dtype: str, noise: float) -> float:
-    """The noise among the closest neighbours that the dtype tells apart, where the function does so too.
+def _kinked(function: Callable[[float], float], dtype: str, centre: float, found: Slope, gap: float) -> bool:
+    """Whether the slopes of both sides differ at the point itself by as much as is to be explained.
 
-    What lies within the spacing of float32 counts as noise for `noise_of`, a kink included.
+    The second difference over the step tends to that jump; of a smooth function it falls with the step, and rounding
+    makes it grow as the step falls.
     """
-    spacing, coarse = 16.0 * _epsilon(dtype), 16.0 * float(np.finfo("float32").eps)
-    while spacing < coarse:
-        values = np.array([function(spacing * k) for k in range(-3, 5)])
-        if not np.isfinite(values).all():
-            return noise
-        if 2 * np.count_nonzero(np.diff(values)) >= values.size:
-            return min(noise, float(np.sqrt(np.mean(np.diff(values, 3) ** 2) / 20.0)))
-        spacing *= COARSER
-    return noise
+    step, before = found.step / CLOSER, 0.0
+    while step > CLOSER * _epsilon(dtype):
+        jump = abs(function(step) - 2.0 * centre + function(-step)) / step
+        if min(jump, before) > 0.2 * gap and max(jump, before) < 1.5 * min(jump, before):
+            return True
+        step, before = step / CLOSER, jump
+    return False
 
 
 def noise_of(function: Callable[[float], float], dtype: str) -> float:
