@@ -108,6 +108,7 @@ class Energy(layers.Layer):
         return inputs
 
 
+@pytest.mark.backend("jax", "torch")  # TensorFlow refuses to add it to a loss in float32
 def test_a_loss_that_a_layer_adds() -> None:
     keras.mixed_precision.set_dtype_policy("mixed_float16")
     inputs = keras.Input((4,))
