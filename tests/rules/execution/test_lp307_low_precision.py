@@ -187,7 +187,8 @@ def step_of(scaled: bool) -> Any:
 
             with tf.GradientTape() as tape:
                 loss = self.loss_of(data, self(data[0], training=True))
-            self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
+            gradients = tape.gradient(loss, self.trainable_variables)
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
             return {"loss": loss}
 
         def of_torch(self, data: Any) -> Any:
