@@ -89,6 +89,18 @@ def test_ids_that_bfloat16_rounds() -> None:
     assert abs(found.counterfactual.before - expected) > 0.1 * expected  # type: ignore[operator]
 
 
+def test_ids_that_are_others_and_a_value_that_is_much_the_same() -> None:
+    table = np.random.default_rng(1).choice([-1.0, 1.0], size=(5000, 8)).astype("float32")
+
+    def looked_up(y: Any, p: Any) -> Any:
+        row = ops.cast(ops.cast(y, p.dtype), "int32")
+        return ops.mean(ops.square(ops.take(table, row, axis=0) - ops.cast(p, "float32")))
+
+    model = model_of("mixed_bfloat16", looked_up, units=8, scale=0.1)
+    (found,) = findings(model, 1001 + 3 * np.arange(ROWS))
+    assert found.evidence["kind"] == "targets"
+
+
 def test_an_epsilon_that_float16_does_not_hold() -> None:
     def surprise(_: Any, p: Any) -> Any:
         share = ops.softmax(p)
