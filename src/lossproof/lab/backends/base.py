@@ -169,6 +169,9 @@ class Backend(Protocol):
     def tell(self, note: Callable[[list[np.ndarray]], None], tensors: Sequence[Tensor]) -> None:
         """Tell `note` the values of tensors when they are computed: at once, or whenever traced code runs."""
 
+    def settle(self) -> None:
+        """Wait until everything that `tell` owes is told."""
+
     def inner_gradients(self) -> InnerGradients:
         """What takes gradients for intermediate tensors; a new one for each run."""
 
