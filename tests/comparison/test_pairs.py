@@ -127,6 +127,17 @@ def test_a_value_frozen_by_tracing_is_the_mode() -> None:
     assert comparison.first.proven
 
 
+class Unbuilt(keras.Model):
+    """Built by its first step."""
+
+    def __init__(self, seed):
+        super().__init__()
+        self.dense = layers.Dense(1, kernel_initializer=keras.initializers.GlorotUniform(seed))
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
 def functional(units: int = 4) -> Callable[[], Any]:
     return lambda: keras.Sequential(
         [
@@ -157,6 +168,13 @@ SAME = {
 def test_what_is_the_same_up_to_rounding_is_called_the_same(name: str) -> None:
     comparison = lp.compare(*SAME[name])
     assert comparison.same, str(comparison)
+
+
+def test_a_model_that_its_first_step_builds() -> None:
+    comparison = lp.compare(training(model=lambda: Unbuilt(1)), training(model=lambda: Unbuilt(2)))
+    assert [one.kind for one in comparison.divergences] == ["initial weights"], str(comparison)
+    assert comparison.first.proven
+    assert comparison.first.after == "nothing differs any more"
 
 
 def test_two_differences_are_named_one_after_the_other() -> None:
