@@ -201,3 +201,11 @@ def test_two_trainings_of_one_run() -> None:
     assert [one.kind for one in comparison.divergences] == ["loss value"], str(comparison)
     assert comparison.first.proven
     assert lp.compare(run, fit_a=1, fit_b=1).same
+
+
+def test_the_private_name_of_keras_that_batches_come_through() -> None:
+    from lossproof import keras_private
+
+    owner, name = keras_private.adapter_maker()
+    adapter = getattr(owner, name)(x=X, y=Y, batch_size=8)
+    assert all(hasattr(adapter, one) for one in ("get_tf_dataset", "get_jax_iterator", "get_torch_dataloader"))
