@@ -1,7 +1,7 @@
 """Two networks against each other, each with a Trainer of its own, in turn: a GAN (Goodfellow et al. 2014).
 
 `discriminator.trainable = False` set for the generator's sake and forgotten freezes the discriminator for good in
-Keras 3. Here each Trainer says which part it trains.
+Keras 3. Here the discriminator is an argument of the generator's loss: used as it is, and not trained by it.
 """
 
 import keras
@@ -37,22 +37,21 @@ def realness(y_true, y_pred):
     return keras.losses.binary_crossentropy(y_true, y_pred, from_logits=True)
 
 
-def deception(y_pred):
+def deception(points, discriminator):
     """The generator's loss: -log of the chance that a made point passes for real, shape (batch, 1)."""
-    return ops.softplus(-y_pred)
+    return ops.softplus(-discriminator(points))
 
 
 def make_trainers(generator, discriminator):
-    noise = keras.Input((NOISE,))
-    chain = keras.Model(noise, discriminator(generator(noise)))
     judge = lp.Trainer(discriminator, lp.Objective([lp.Term(realness)]))
-    forger = lp.Trainer(chain, lp.Objective([lp.Term(deception)]), trains=[generator])
+    deceived = lp.Term(deception, points=lp.output(), discriminator=discriminator)
+    forger = lp.Trainer(generator, lp.Objective([deceived]))
     for trainer in (judge, forger):
         trainer.compile(keras.optimizers.Adam(0.002, beta_1=0.5))
     return judge, forger
 
 
-def main(rounds=150):
+def main(rounds=300):
     keras.utils.set_random_seed(10)
     points, rng = make_data(), np.random.default_rng(11)
     generator, discriminator = build_models()
@@ -64,7 +63,7 @@ def main(rounds=150):
         made = ops.convert_to_numpy(generator(noise[0]))
         judged = judge.train_on_batch(np.concatenate([real, made]), answers, return_dict=True)
         forged = forger.train_on_batch(noise[1], return_dict=True)
-        if turn % 30 == 0 or turn == rounds - 1:
+        if turn % 60 == 0 or turn == rounds - 1:
             radius = np.linalg.norm(ops.convert_to_numpy(generator(noise[1])), axis=1)
             print(f"turn {turn:3d}  realness {judged['realness']:.3f}  deception {forged['deception']:.3f}", end="  ")
             print(f"distance from the centre {radius.mean():.2f} +- {radius.std():.2f}")

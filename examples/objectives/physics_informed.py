@@ -102,7 +102,7 @@ def main():
     model = build_model()
     trainer = lp.Trainer(model, make_objective())
     trainer.compile(keras.optimizers.Adam(0.01))
-    history = trainer.fit(time, {"u": temperature, "measured": measured}, epochs=60, batch_size=64, verbose=0).history
+    history = trainer.fit(time, {"u": temperature, "measured": measured}, epochs=400, batch_size=64, verbose=0).history
     for name, values in history.items():
         print(f"{name:12s} {values[0]:.5f} -> {values[-1]:.5f}")
     print(f"k = {float(np.exp(keras.ops.convert_to_numpy(model.log_k))):.2f}, true {K}")

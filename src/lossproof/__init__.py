@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from lossproof.api import check, check_loss
 from lossproof.comparing import compare
 from lossproof.findings.finding import Finding, Severity
+from lossproof.ledger.explain import explain
 from lossproof.report.compared import Comparison
 from lossproof.report.report import Report
 from lossproof.report.traced import TraceReport
 from lossproof.tracing import trace
 
 if TYPE_CHECKING:
+    from lossproof.ledger.ledger import Ledger
     from lossproof.objective import schedules, weighting
     from lossproof.objective.objective import Objective
     from lossproof.objective.references import input, layer, output, sample_weight, step, target  # noqa: A004
@@ -24,6 +26,7 @@ __version__ = "0.1.0"
 
 # What needs Keras is imported when it is first asked for: the command line has to work, and to explain itself, without.
 _LATER = {
+    "Ledger": "lossproof.ledger.ledger",
     "Objective": "lossproof.objective.objective",
     "Term": "lossproof.objective.term",
     "Trainer": "lossproof.objective.trainer",
@@ -41,6 +44,7 @@ _MODULES = ("schedules", "weighting")
 __all__ = [
     "Comparison",
     "Finding",
+    "Ledger",
     "Objective",
     "Report",
     "Severity",
@@ -50,6 +54,7 @@ __all__ = [
     "check",
     "check_loss",
     "compare",
+    "explain",
     "input",
     "layer",
     "output",

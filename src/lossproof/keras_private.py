@@ -96,6 +96,11 @@ def bound_arguments(loss: Any) -> dict[str, Any]:
     return kept if isinstance(kept, dict) else {}
 
 
+def bind_arguments(loss: Any, arguments: dict[str, Any]) -> None:
+    """Give a loss object the arguments that `bound_arguments` read (losses/losses.py)."""
+    loss._fn_kwargs = arguments
+
+
 def build(model: Any, data: tuple[Any, Any, Any]) -> None:
     """Build the model, its losses and metrics for a batch, as `fit` does before its first step."""
     model._symbolic_build(data_batch=data)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lossproof.capture.failure import place_of_error
 from lossproof.capture.importing import when_imported
 from lossproof.capture.place import relative_to
 from lossproof.capture.script import Outcome, run_script
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 OLDEST_KERAS = (3, 15)
 """The oldest Keras against which the private names of `keras_private.py` hold."""
+
+BACKENDS = ("tensorflow", "jax", "torch")
 
 PATIENCE = 5.0
 """Seconds to wait for threads that the script leaves behind, where its training was cut short under their feet."""
@@ -63,6 +68,8 @@ def check_script(
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
     quiet: Callable[[], Any] | None = None,
+    backends: Sequence[str] = (),
+    replicas: int | None = None,
 ) -> Report:
     """Run a script or notebook as Python would, and judge the objectives that it trains.
 
@@ -73,13 +80,33 @@ def check_script(
         select: Codes (or their beginnings) of the rules to apply; all by default.
         ignore: Codes of rules to leave out.
         quiet: Returns a context manager under which the script and the audit run, to divert their output.
+        backends: Backends of Keras with which the objective is compared (LP305), each in a process of its own.
+        replicas: Simulate so many replicas (LP701) even where the script does not distribute its training.
 
     Raises:
-        Misuse: There is no such script, no such rule, or no usable Keras.
+        Misuse: There is no such script, rule or backend, no replica to compare with, or no usable Keras.
     """
     chosen = selected(select, ignore)
+    _refuse_requests(backends, replicas)
     with watched_script(path, arguments, full=full, quiet=quiet) as (watch, outcome):
-        return without_keras(path, outcome) if watch is None else _judge(str(path), watch, outcome, chosen)
+        if watch is None:
+            return without_keras(path, outcome)
+        from lossproof.capture.record import Asked
+
+        again = path.resolve() if path.suffix != ".ipynb" else None
+        watch.run.asked = Asked(tuple(backends), replicas, again, tuple(arguments), str(Path.cwd()), full)
+        return _judge(str(path), watch, outcome, chosen)
+
+
+def _refuse_requests(backends: Sequence[str], replicas: int | None) -> None:
+    """Say what cannot be compared with before the script runs, not after."""
+    for name in backends:
+        if name not in BACKENDS:
+            raise Misuse(f"unknown backend {name!r}: expected one of {', '.join(BACKENDS)}")
+        if importlib.util.find_spec(name) is None:
+            raise Misuse(f"the backend {name!r} is not installed: pip install 'lossproof[{name}]'")
+    if replicas is not None and replicas < 2:
+        raise Misuse(f"expected at least 2 replicas, found {replicas}: --replicas 2 compares two with one")
 
 
 @contextmanager
@@ -145,7 +172,20 @@ def judge(run: Run, *, select: Sequence[str] = (), ignore: Sequence[str] = ()) -
         chosen = selected(select, ignore)
     except Misuse as error:
         raise ValueError(str(error)) from None
-    return _report(None, run, chosen)
+    report = _report(None, run, chosen)
+    failure = next((one.error for one in run.captures if one.error is not None), None)
+    return report if failure is None else replace(report, script_error=_objective_error(failure, report))
+
+
+def _objective_error(error: BaseException, report: Report) -> ScriptError:
+    """What stops an objective that was checked without a script."""
+    return ScriptError(
+        type=type(error).__name__,
+        message=str(error),
+        traceback="".join(traceback.format_exception(error)),
+        where=place_of_error(error),
+        explained_by=next((f.code for f in report.findings if f.evidence.get("explains_error")), None),
+    )
 
 
 def _run(path: Path, arguments: Sequence[str], patience: float | None) -> Outcome:

@@ -188,6 +188,15 @@ def test_the_package_imports_without_keras():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)
 
 
+def test_losses_keep_the_arguments_that_their_config_leaves_out():
+    term = lp.Term(keras.losses.Huber(0.7))
+    loaded = lp.Term.from_config(term.get_config())
+    pair = np.zeros((4, 1), "float32"), np.full((4, 1), 2.0, "float32")
+    expected = 0.7 * 2 - 0.7**2 / 2
+    for one in (term, loaded):
+        assert float(ops.convert_to_numpy(one.function.function(*pair))) == pytest.approx(expected, rel=1e-6)
+
+
 def test_an_objective_by_itself():
     objective = lp.Objective([lp.Term(gaussian_nll, mean=lp.output("m"), log_var=lp.layer("v", call=1)), "mse"])
     loaded = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(objective))

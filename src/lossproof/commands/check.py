@@ -31,6 +31,12 @@ def _check_parser() -> argparse.ArgumentParser:
     parser.add_argument("--select", default="", metavar="CODES", help="only these rules, such as LP101,LP2")
     parser.add_argument("--ignore", default="", metavar="CODES", help="all rules but these")
     parser.add_argument("--full", action="store_true", help="train on to the end instead of a few steps of each fit")
+    parser.add_argument(
+        "--backends", default="", metavar="NAMES", help="compare with these backends as well, such as jax,torch (LP305)"
+    )
+    parser.add_argument(
+        "--replicas", type=int, metavar="N", help="simulate N replicas, even where the script uses one (LP701)"
+    )
     parser.add_argument("--verbose", action="store_true", help="show notes and cards in full")
     parser.add_argument("--debug", action="store_true", help="show the traceback of a rule that crashed")
     return parser
@@ -49,6 +55,8 @@ def check(arguments: list[str]) -> int:
             full=options.full,
             select=_codes(options.select),
             ignore=_codes(options.ignore),
+            backends=_codes(options.backends),
+            replicas=options.replicas,
         )
         _write(report, options, stdout)
     if options.debug:

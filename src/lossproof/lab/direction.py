@@ -8,7 +8,7 @@ rates, margins, distances of pairs) has no such common value, or keeps to its ta
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -28,6 +28,8 @@ Way = Literal["negated", "elsewhere", "swapped", "logged"]
 FEWEST_ROWS = 4
 ADDED = 1e-4
 """How much of what a loss can change by the small numbers may make up that people add against zeros."""
+SURE = 1e-6
+"""How near a probability comes to 0 or 1 where it is read as a logit."""
 TURNED = 0.05
 """What a gradient that vanishes at the minimum may still have of its size elsewhere, by rounding and small additions."""
 
@@ -69,6 +71,8 @@ class Scene:
     length: float | None = None
     """That of all predictions along the last axis, where the output normalises them."""
     note: str = ""
+    read: Callable[[np.ndarray], np.ndarray] | None = None
+    """What the output gives for these predictions, where they are not the output itself: logits for probabilities."""
 
     def value(self, predictions: np.ndarray, targets: np.ndarray | None = None) -> float:
         """The subject's value with other predictions, and other targets; NaN where the user's code refuses them."""
@@ -124,7 +128,7 @@ class Scene:
 
     def leaves(self, predictions: np.ndarray) -> list[np.ndarray]:
         leaves = [self.lab.number(leaf) for leaf in float_leaves(self.lab, self.subject)]
-        leaves[self.leaf] = predictions
+        leaves[self.leaf] = predictions if self.read is None else self.read(predictions)
         return leaves
 
     def lower(self, a: float, b: float) -> bool:
@@ -141,7 +145,10 @@ def direction(lab: Lab, subject: Subject) -> Direction | None:
     from lossproof.lab.logged import logged
 
     for scene in _scenes(lab, subject):
-        found = _compared(scene) or _sharp(scene) or _swapped(scene) or logged(scene)
+        as_they_are = scene.simplex or not scene.ids
+        found = (_compared(scene) or _sharp(scene) or _swapped(scene) or logged(scene)) if as_they_are else None
+        on_logits = _as_logits(scene) if found is None else None
+        found = _sharp(on_logits) if on_logits is not None else found
         if found is not None:
             return found
     return _located(lab, subject)
@@ -157,7 +164,7 @@ def _scenes(lab: Lab, subject: Subject) -> Iterator[Scene]:
             continue
         simplex = _on_simplex(here)
         ids = target.size != here.size
-        right = _one_hot(target, here.shape) if ids and simplex else target.astype("float64")
+        right = _one_hot(target, here.shape) if ids and here.ndim > 1 else target.astype("float64")
         if right is None or right.size != here.size or not np.isfinite(right).all():
             continue
         right = right.reshape(here.shape)
@@ -253,6 +260,20 @@ def _perfect_is_perfect(scene: Scene, perfect: float, gap: float, blends: bool) 
     return True
 
 
+def _perfect_elsewhere(scene: Scene, perfect: float, gap: float, away: np.ndarray) -> bool:
+    """Whether predictions on their targets have the same value where the aimless ones are, if that is far off.
+
+    Targets that lie close together (ids, times) say little about other targets.
+    """
+    right = scene.right
+    spread = float(np.sqrt(np.mean((right - right.mean(axis=0)) ** 2)))
+    if scene.simplex or scene.length is not None or spread >= 0.01 * scene.distance(away):
+        return True
+    half_way = 0.5 * (right + away)
+    value = scene.value(half_way, half_way)
+    return bool(np.isfinite(value)) and abs(value - perfect) <= ADDED * gap
+
+
 def _compared(scene: Scene) -> Direction | None:
     """A loss by which all perfect predictions are equal, and predictions far from the targets are better."""
     if scene.ids:
@@ -278,6 +299,8 @@ def _below(scene: Scene) -> Direction | None:
     away, how, predictions = wrong
     gap = perfect - away
     if gap <= ADDED * _reach(scene, perfect) or not _perfect_is_perfect(scene, perfect, gap, blends=True):
+        return None
+    if not _perfect_elsewhere(scene, perfect, gap, predictions):
         return None
     # On the way to the targets a loss with a better place for each of them would find that place.
     way = [scene.value(predictions + t * (scene.right - predictions)) for t in (0.05, 0.5, 0.9)]
@@ -348,8 +371,27 @@ def _sharp(scene: Scene) -> Direction | None:
         distance=scene.distance(opposite),
         constant=True,
         other=(-perfect, -away),
-        step=_step(scene),
+        step=_step(scene) if scene.read is None else None,
     )
+
+
+def _as_logits(scene: Scene) -> Scene | None:
+    """The same on the probabilities of which the predictions may be the logits, where the targets are labels."""
+    here, right = scene.here, scene.right
+    if not np.isin(right, (0.0, 1.0)).all() or (here.min() >= 0.0 and here.max() <= 1.0):
+        return None
+    if scene.ids or (right.ndim > 1 and right.shape[-1] > 1 and (right.sum(axis=-1) == 1.0).all()):
+        shares = np.exp(here - here.max(axis=-1, keepdims=True))
+        shares /= shares.sum(axis=-1, keepdims=True)
+        return replace(scene, here=shares, simplex=True, read=lambda p: np.log(np.clip(p, SURE, 1.0)))
+    within = np.clip(here, -30.0, 30.0)
+    return replace(scene, here=1.0 / (1.0 + np.exp(-within)), read=_logits)
+
+
+def _logits(probabilities: np.ndarray) -> np.ndarray:
+    p = np.clip(probabilities, SURE, 1.0 - SURE)
+    logits: np.ndarray = np.log(p) - np.log1p(-p)
+    return logits
 
 
 def _worst_at_frequencies(scene: Scene) -> bool:

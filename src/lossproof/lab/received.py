@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+import numpy as np
 
 from lossproof import keras_private
-from lossproof.capture.batch import Recorded
+from lossproof.capture.batch import Recorded, count_rows, take_rows
 from lossproof.capture.record import Capture
 from lossproof.lab.backends import running_backend
 
@@ -58,7 +59,11 @@ def received_batch(capture: Capture) -> Batch:
         raise NoBatch("the data ran out before the audit") from None
     except Exception as error:  # whatever the data adapters say of the user's data
         raise NoBatch(f"the data could not be read again: {type(error).__name__}: {error}") from error
-    return replace(as_batch(items), passed=passed)
+    batch = as_batch(items)
+    rows = count_rows(batch.y) if capture.batch is not None else None
+    if rows is not None and passed is not None and rows < (count_rows(passed) or 0):
+        passed = take_rows(passed, np.arange(rows))
+    return replace(batch, passed=passed)
 
 
 def as_batch(items: Any) -> Batch:

@@ -101,7 +101,8 @@ class LossSubject(Subject):
 
     loss: Any = None
     precision: str | None = None
-    """The dtype in which the user's function gets its tensors; None for the loss's own, as in training."""
+    """The dtype in which the user's function gets its tensors; None for the loss's own, as in training, and `as they are`
+    for none in particular."""
     arriving: tuple[Callable[[Any], Any], ...] = ()
     """What happens to the targets where the user's function receives them, after all that Keras does to them."""
 
@@ -154,8 +155,10 @@ class LossSubject(Subject):
         return self.loss.call, (self._received(y_true), y_pred)
 
     def _converted(self) -> tuple[Any, Any]:
+        dtype = None if self.precision == "as they are" else self.precision or self.loss.dtype
+
         def convert(leaf: Any) -> Any:
-            return keras.ops.convert_to_tensor(leaf, dtype=self.precision or self.loss.dtype)
+            return keras.ops.convert_to_tensor(leaf, dtype=dtype)
 
         return keras.tree.map_structure(convert, self.y_true), keras.tree.map_structure(convert, self.y_pred)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -87,6 +86,9 @@ def _in_loss(lab: Lab, subject: LossSubject) -> ChangedTargets | None:
     at = exact[position], arrived[position]
     own = passed[position]
     assert own is not None
+    numbers = _numbers(*at)
+    if own.dtype.kind == "f" and numbers["lost"] <= 16.0 * np.finfo("float32").eps * numbers["spread"]:
+        return None  # of numbers that lie as far apart as they are large, only float32's own rounding is lost
     kind: Kind = "value"
     pair = _here(lab, subject, exact, arrived, own.dtype.kind == "f")
     if pair is None:
@@ -102,7 +104,7 @@ def _in_loss(lab: Lab, subject: LossSubject) -> ChangedTargets | None:
         before=before,
         after=after,
         shifted=shifted,
-        **_numbers(*at),
+        **numbers,
         event=lab.attempt(partial(_first_use, lab, subject, position)),
     )
 
@@ -193,9 +195,16 @@ def _of_pairs(
 def _values(
     lab: Lab, subject: LossSubject, targets: Sequence[np.ndarray], dtype: str, guesses: np.ndarray | None = None
 ) -> np.ndarray:
-    """What the user's function returns."""
-    with lab.backend.double_precision() if dtype == "float64" else nullcontext():
-        return lab.unreduced(_with(lab, subject, targets, dtype, guesses)).astype("float64")
+    """What the user's function returns; in float64 of predictions in float32, where it mixes them with its own numbers."""
+    if dtype == "float32":
+        return lab.unreduced(_with(lab, subject, targets, dtype, dtype, guesses)).astype("float64")
+    with lab.backend.double_precision():
+        try:
+            return lab.unreduced(_with(lab, subject, targets, dtype, "float64", guesses)).astype("float64")
+        except Exception:  # TensorFlow refuses to mix float64 with a table in float32
+            if guesses is not None:
+                raise
+            return lab.unreduced(_with(lab, subject, targets, dtype, "float32", None)).astype("float64")
 
 
 def _total(
@@ -206,12 +215,20 @@ def _total(
 
 
 def _with(
-    lab: Lab, subject: LossSubject, targets: Sequence[np.ndarray], dtype: str, guesses: np.ndarray | None
+    lab: Lab,
+    subject: LossSubject,
+    targets: Sequence[np.ndarray],
+    dtype: str,
+    of_predictions: str,
+    guesses: np.ndarray | None,
 ) -> LossSubject:
-    wide = widened(subject) if dtype == "float64" else subject
+    wide = widened(subject) if of_predictions == "float64" else subject
     if guesses is not None:
-        wide = with_float_leaves(lab, wide, [lab.backend.tensor(guesses, dtype=dtype)])
-    changed: LossSubject = with_targets(wide, [lab.backend.tensor(one, dtype=dtype) for one in targets])  # type: ignore[assignment]
+        wide = with_float_leaves(lab, wide, [lab.backend.tensor(guesses, dtype=of_predictions)])
+    changed = with_targets(wide, [lab.backend.tensor(one, dtype=dtype) for one in targets])
+    if dtype != of_predictions:
+        changed = changed.changed(precision="as they are")
+    assert isinstance(changed, LossSubject)
     return changed
 
 

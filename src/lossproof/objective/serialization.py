@@ -44,6 +44,10 @@ def term_config(term: Any, model: Any = None) -> dict[str, Any]:
     serialize = keras.saving.serialize_keras_object
     return {
         "function": serialize(term.function.function),
+        # Some losses of Keras leave arguments out of their config: the delta of Huber, the axis of CosineSimilarity.
+        "bound": {
+            name: _written(value) for name, value in keras_private.bound_arguments(term.function.function).items()
+        },
         "module": getattr(term.function.function, "__module__", None),  # Keras keeps the name alone
         "name": term.name,
         "output": serialize(term.output),
@@ -59,10 +63,13 @@ def term_config(term: Any, model: Any = None) -> dict[str, Any]:
 
 def term_arguments(config: dict[str, Any]) -> dict[str, Any]:
     """The arguments of `lp.Term` that a config describes."""
-    kept = {key: value for key, value in config.items() if key != "module"}
+    kept = {key: value for key, value in config.items() if key not in ("module", "bound")}
+    function = _read_function(config["function"], config["module"], config["name"])
+    if config["bound"]:
+        keras_private.bind_arguments(function, {name: _read(value) for name, value in config["bound"].items()})
     return {
         **kept,
-        "function": _read_function(config["function"], config["module"], config["name"]),
+        "function": function,
         "output": _read(config["output"]),
         "target": _read(config["target"]),
         "weight": _read(config["weight"]),

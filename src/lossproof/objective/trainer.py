@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from typing import Any, Self
 
@@ -267,7 +268,8 @@ class Trainer(CompiledByObjective, TrainedVariables):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """The trainer that `get_config` described."""
-        with keras.saving.custom_object_scope(custom_objects or {}):
+        # An empty scope would hide the objects that `load_model` was given.
+        with keras.saving.custom_object_scope(custom_objects) if custom_objects else contextlib.nullcontext():
             model = keras.saving.deserialize_keras_object(config["model"])
             return cls(model, Objective.from_config(config["objective"]), name=config["name"])
 

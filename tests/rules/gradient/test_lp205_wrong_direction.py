@@ -85,6 +85,18 @@ GUILTY: dict[str, tuple[Callable[..., Any], np.ndarray, np.ndarray, str]] = {
         SHARES,
         "negated",
     ),
+    "binary likelihood on logits": (
+        lambda t, p: -losses.binary_crossentropy(t, p, from_logits=True),
+        BINARY,
+        GUESS,
+        "negated",
+    ),
+    "likelihood of ids on logits": (
+        lambda t, p: -losses.sparse_categorical_crossentropy(t, p, from_logits=True),
+        CLASSES,
+        GUESS,
+        "negated",
+    ),
     "likelihood of parameters": (gaussian_likelihood, REAL[:, :1], GUESS[:, :2], "negated"),
     "signed difference": (lambda t, p: ops.mean(t - p, axis=-1), REAL, GUESS, "elsewhere"),
     "divergence of curves": (losses.kl_divergence, CURVES, CHANCES, "elsewhere"),
@@ -119,6 +131,9 @@ INNOCENT: dict[str, tuple[Any, np.ndarray, np.ndarray]] = {
     "smoothed classes": (losses.CategoricalCrossentropy(label_smoothing=0.2), ONE_HOT, SHARES),
     "logits": (losses.BinaryCrossentropy(from_logits=True), BINARY, GUESS),
     "ids": ("sparse_categorical_crossentropy", CLASSES, SHARES),
+    "ids on logits": (losses.SparseCategoricalCrossentropy(from_logits=True), CLASSES, GUESS),
+    "labels by numbers": ("mse", BINARY, GUESS),
+    "pairs by likeness, unbounded": (of_pairs, PAIRS, 3.0 * np.abs(GUESS[:, :1])),
     "hinge": ("squared_hinge", 2.0 * BINARY - 1.0, GUESS),
     "log rate": (lambda t, p: ops.exp(p) - t * p, COUNTS, GUESS),
     "likelihood": (lambda t, p: -gaussian_likelihood(t, p), REAL[:, :1], GUESS[:, :2]),
@@ -196,3 +211,14 @@ def test_a_frozen_adversary_is_deceived_on_purpose() -> None:
     assert len(of_model(compiled(model, loss), PAIRS)) == 1
     judge.trainable = False
     assert of_model(compiled(model, loss), PAIRS) == []
+
+
+def test_ids_are_looked_up_and_not_met() -> None:
+    table = np.linspace(-1.0, 1.0, 64).astype("float32")
+    ids = (2_000_000 + np.arange(32.0)).astype("float32")[:, None]
+
+    def looked_up(t: Any, p: Any) -> Any:
+        row = ops.cast(t, "int32") - 2_000_000
+        return ops.mean(ops.square(p - ops.take(table, ops.clip(row, 0, 63), axis=0)), axis=-1)
+
+    assert not of_loss(looked_up, ids, REAL.ravel()[:32, None])

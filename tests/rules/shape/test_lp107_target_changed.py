@@ -84,6 +84,13 @@ def test_seconds_are_the_same_in_both_dtypes(kind: str) -> None:
     assert one(model_of("mse"), SECONDS.astype(kind)[:, None]).evidence["passed"] == kind
 
 
+def test_a_large_batch_is_represented_by_its_first_rows() -> None:
+    x, y = np.tile(X, (4, 1)), START + 20 * np.arange(4 * ROWS)
+    report = lossproof.check(model_of("mae"), x, y, batch_size=64, select=["LP107"])
+    (found,) = report.findings
+    assert found.counterfactual.after == pytest.approx(20.0)
+
+
 def test_what_a_loss_makes_of_the_digits_that_are_lost() -> None:
     y = (SECONDS + 7)[:, None]
     model = model_of(of_the_hour)

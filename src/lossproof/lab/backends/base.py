@@ -99,6 +99,15 @@ class Backend(Protocol):
     def simulated_replicas(self, number: int) -> AbstractContextManager[None]:
         """Inside, code that asks how many replicas there are is told `number`."""
 
+    def distribution_size(self) -> int | None:
+        """Over how many devices a `keras.distribution` of the script lays its batches; None where it uses none."""
+
+    def settled_devices(self) -> int:
+        """How many devices there are, settled now: nothing that the script sets later changes it."""
+
+    def on_all_devices(self, tensor: Tensor, rows: bool) -> Tensor:
+        """A tensor on all devices of the script's distribution: its rows dealt to them, or all of it on each."""
+
     def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
         """`function`, which looks on and returns nothing, such that tracing and its code conversion pass it by."""
 
@@ -171,6 +180,36 @@ class Backend(Protocol):
 
     def settle(self) -> None:
         """Wait until everything that `tell` owes is told."""
+
+    def gradients(
+        self, function: Callable[..., tuple[Sequence[Tensor], Any]], inputs: Sequence[Tensor]
+    ) -> tuple[list[list[Tensor | None]], Any]:
+        """For `function(*inputs)`, which returns some scalars and something else, the gradients of each of the scalars.
+
+        One forward pass and one backward pass for each scalar; it may be traced.
+
+        Returns:
+            For each scalar a gradient for each input, None where autodiff finds no connection (JAX cannot tell and
+            gives zeros); and the something else, nested tensors.
+        """
+
+    def taken(self, arguments: tuple[Any, ...], count: int, kept: dict[Any, Any]) -> tuple[Any, tuple[Any, ...]]:
+        """What Keras's `train_function` is about to take as its first batch, and arguments with which it takes the same.
+
+        Args:
+            arguments: Those of one call of `model.train_function` by `fit`.
+            count: How many batches the call takes (`steps_per_execution`).
+            kept: What this method keeps from one call to the next of a `fit`; an empty dict at first.
+
+        Returns:
+            The batch as the step receives it, None where it cannot be had; the arguments for the call.
+        """
+
+    def kept_randomness(self) -> AbstractContextManager[None]:
+        """Inside, random numbers go on as they would; afterwards the generators are as they were before."""
+
+    def stored_gradients(self, variables: Sequence[Any]) -> AbstractContextManager[None]:
+        """Afterwards, the gradients that this backend stores on variables (torch's `.grad`) are what they were."""
 
     def inner_gradients(self) -> InnerGradients:
         """What takes gradients for intermediate tensors; a new one for each run."""

@@ -37,6 +37,17 @@ def host_generators() -> Iterator[None]:
 
 
 @contextmanager
+def kept_host_generators() -> Iterator[None]:
+    """Put the states of both generators back afterwards."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+@contextmanager
 def host_seed(seed: int) -> Iterator[None]:
     """Inside, `host_generators` seeds with another number than 0."""
     _seeds.append(seed)

@@ -14,7 +14,7 @@ import torch
 from lossproof import keras_private
 from lossproof.capture.userfiles import is_user_file, is_user_function
 from lossproof.lab.backends.base import Mode, Tensor
-from lossproof.lab.backends.host import host_generators, host_state, set_host_state
+from lossproof.lab.backends.host import host_generators, host_state, kept_host_generators, set_host_state
 from lossproof.lab.backends.inner import InnerGradients
 from lossproof.lab.backends.inner_torch import TorchInnerGradients
 from lossproof.lab.backends.passing import Passing
@@ -100,6 +100,15 @@ class TorchBackend:
     def simulated_replicas(self, number: int) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def distribution_size(self) -> int | None:
+        return None  # keras.distribution is for JAX
+
+    def settled_devices(self) -> int:
+        return 1
+
+    def on_all_devices(self, tensor: Tensor, rows: bool) -> Tensor:
+        return tensor
+
     def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
         return function
 
@@ -115,6 +124,51 @@ class TorchBackend:
                 yield
             finally:
                 torch.random.set_rng_state(state)
+
+    def gradients(
+        self, function: Callable[..., tuple[Sequence[Tensor], Any]], inputs: Sequence[Tensor]
+    ) -> tuple[list[list[Tensor | None]], Any]:
+        leaves = [tensor.detach().requires_grad_(True) for tensor in inputs]
+        with torch.enable_grad():
+            values, rest = function(*leaves)
+        rows: list[list[Tensor | None]] = []
+        for k, value in enumerate(values):
+            if not value.requires_grad:
+                rows.append([None] * len(leaves))
+                continue
+            more = any(other.requires_grad for other in values[k + 1 :])
+            rows.append(list(torch.autograd.grad(value, leaves, retain_graph=more, allow_unused=True)))
+        return rows, rest
+
+    def taken(self, arguments: tuple[Any, ...], count: int, kept: dict[Any, Any]) -> tuple[Any, tuple[Any, ...]]:
+        (buffer,) = arguments
+        return (buffer[0] if len(buffer) else None), arguments
+
+    @contextmanager
+    def kept_randomness(self) -> Iterator[None]:
+        state = torch.random.get_rng_state()
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+        with kept_host_generators():
+            try:
+                yield
+            finally:
+                torch.random.set_rng_state(state)
+                if cuda is not None:
+                    torch.cuda.set_rng_state_all(cuda)
+
+    @contextmanager
+    def stored_gradients(self, variables: Sequence[Any]) -> Iterator[None]:
+        tensors = [variable.value for variable in variables]
+        before = [(tensor, tensor.grad, None if tensor.grad is None else tensor.grad.clone()) for tensor in tensors]
+        for tensor in tensors:
+            tensor.grad = None  # a step that sets gradients to zero in place would reach the user's tensors
+        try:
+            yield
+        finally:
+            for tensor, gradient, kept in before:
+                tensor.grad = gradient
+                if gradient is not None and kept is not None:
+                    gradient.copy_(kept)
 
     def double_precision(self) -> AbstractContextManager[None]:
         return nullcontext()

@@ -42,7 +42,7 @@ other phase of an alternating training; outputs without a loss; and weights that
         "keras/src/optimizers/base_optimizer.py, _filter_empty_gradients",
         "https://github.com/tensorflow/tensorflow/issues/48547",
     )
-    yields_to = ("LP202", "LP402", "LP412")
+    yields_to = ("LP202", "LP307", "LP402", "LP412")
     guilty = """
 import warnings
 

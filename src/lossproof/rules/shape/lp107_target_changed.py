@@ -47,7 +47,7 @@ the loss what has to be flat: `ops.reshape(y_true, (-1,))`.
         "IEEE 754-2019, table 3.5: binary32 has a precision of 24 bits",
         "https://docs.jax.dev/en/latest/notebooks/Common_Gotchas_in_JAX.html#double-64bit-precision",
     )
-    yields_to = ("LP101", "LP102", "LP103", "LP104", "LP307", "LP407")
+    yields_to = ("LP101", "LP102", "LP104")
     guilty = """
 import keras
 import numpy as np
