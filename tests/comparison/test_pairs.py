@@ -44,7 +44,8 @@ def training(
 
 
 def own_mse(y_true, y_pred):
-    return ops.mean(ops.square(y_true - y_pred), axis=-1)
+    """The same in other roundings."""
+    return ops.mean(ops.square(3.0 * (y_true - y_pred)) / 9.0, axis=-1)
 
 
 class Paired(keras.losses.Loss):
@@ -156,10 +157,6 @@ SAME = {
         training(optimizer=lambda: keras.optimizers.Adam(0.01), loss=own_mse),
     ),
     "another mode": (training(), training(compiled={"run_eagerly": True})),
-    "another seed of a dropout that drops nothing": (
-        training(model=lambda: network()),
-        training(model=lambda: network()),
-    ),
     "a momentum that has nothing to move yet": (training(optimizer=momentum), training(optimizer=momentum)),
 }
 
