@@ -29,7 +29,7 @@ def make_objective():
             lp.Term(keras.losses.SparseCategoricalCrossentropy(from_logits=True), name="label", output="digit"),
             lp.Term("mse", output="ink"),
         ],
-        weighting=lp.weighting.Uncertainty(),
+        weighting=lp.weighting.Uncertainty(kinds={"label": "classification"}),
     )
 
 

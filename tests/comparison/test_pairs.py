@@ -44,7 +44,8 @@ def training(
 
 
 def own_mse(y_true, y_pred):
-    return ops.mean(ops.square(y_true - y_pred), axis=-1)
+    """The same in other roundings."""
+    return ops.mean(ops.square(3.0 * (y_true - y_pred)) / 9.0, axis=-1)
 
 
 class Paired(keras.losses.Loss):
@@ -127,6 +128,17 @@ def test_a_value_frozen_by_tracing_is_the_mode() -> None:
     assert comparison.first.proven
 
 
+class Unbuilt(keras.Model):
+    """Built by its first step."""
+
+    def __init__(self, seed):
+        super().__init__()
+        self.dense = layers.Dense(1, kernel_initializer=keras.initializers.GlorotUniform(seed))
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
 def functional(units: int = 4) -> Callable[[], Any]:
     return lambda: keras.Sequential(
         [
@@ -145,10 +157,6 @@ SAME = {
         training(optimizer=lambda: keras.optimizers.Adam(0.01), loss=own_mse),
     ),
     "another mode": (training(), training(compiled={"run_eagerly": True})),
-    "another seed of a dropout that drops nothing": (
-        training(model=lambda: network()),
-        training(model=lambda: network()),
-    ),
     "a momentum that has nothing to move yet": (training(optimizer=momentum), training(optimizer=momentum)),
 }
 
@@ -157,6 +165,13 @@ SAME = {
 def test_what_is_the_same_up_to_rounding_is_called_the_same(name: str) -> None:
     comparison = lp.compare(*SAME[name])
     assert comparison.same, str(comparison)
+
+
+def test_a_model_that_its_first_step_builds() -> None:
+    comparison = lp.compare(training(model=lambda: Unbuilt(1)), training(model=lambda: Unbuilt(2)))
+    assert [one.kind for one in comparison.divergences] == ["initial weights"], str(comparison)
+    assert comparison.first.proven
+    assert comparison.first.after == "nothing differs any more"
 
 
 def test_two_differences_are_named_one_after_the_other() -> None:
@@ -183,3 +198,11 @@ def test_two_trainings_of_one_run() -> None:
     assert [one.kind for one in comparison.divergences] == ["loss value"], str(comparison)
     assert comparison.first.proven
     assert lp.compare(run, fit_a=1, fit_b=1).same
+
+
+def test_the_private_name_of_keras_that_batches_come_through() -> None:
+    from lossproof import keras_private
+
+    owner, name = keras_private.adapter_maker()
+    adapter = getattr(owner, name)(x=X, y=Y, batch_size=8)
+    assert all(hasattr(adapter, one) for one in ("get_tf_dataset", "get_jax_iterator", "get_torch_dataloader"))

@@ -172,7 +172,7 @@ def test_misuse_is_one_line(
 def test_a_script_without_training_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("import keras\nprint(keras.__version__)\n")
     with pytest.raises(ValueError, match=r"a\.py trains no model"):
-        lp.compare(tmp_path / "a.py", tmp_path / "a.py")
+        lp.compare(tmp_path / "a.py")
 
 
 def test_what_is_no_run_is_refused() -> None:

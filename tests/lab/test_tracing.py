@@ -185,6 +185,7 @@ two = keras.Model(inputs, [keras.layers.Dense(1, name="a")(inputs), keras.layers
 two.compile("sgd", loss=[first_loss, second_loss], loss_weights=[1.0, 0.25])
 two.fit(x, [y, y], verbose=0, shuffle=False)
 own = Own()
+own(x)
 own.compile("sgd")
 own.fit(x, y, verbose=0, shuffle=False)
 """

@@ -182,7 +182,8 @@ def multi_task() -> tuple[Any, ...]:
         label, ink = model.extra
         told = crossentropy(y["digit"], y_pred["digit"])
         weighed = ops.mean((y["ink"] - y_pred["ink"]) ** 2)
-        return ops.exp(-label) * told + ops.exp(-ink) * weighed + label + ink
+        # Kendall, Gal and Cipolla 2018, eq. 10: a classification and a regression, s = log sigma^2.
+        return ops.exp(-label) * told + 0.5 * ops.exp(-ink) * weighed + 0.5 * (label + ink)
 
     compute.weights = 2  # type: ignore[attr-defined]
     return this.build_model, this.make_objective, x, y, compute
@@ -249,7 +250,7 @@ def test_two_trainers_play_as_two_hand_written_steps() -> None:
     )
     alone = ByHand(
         judging,
-        lambda model, y, y_pred: ops.mean(y * ops.softplus(-y_pred) + (1.0 - y) * ops.softplus(y_pred)),
+        lambda model, y, y_pred: ops.mean(ops.softplus(y_pred) - ops.convert_to_tensor(y) * y_pred),
     )
     for trainer in (judge, forger, alone, through):
         trainer.compile(keras.optimizers.SGD(0.05))
@@ -262,9 +263,7 @@ def test_two_trainers_play_as_two_hand_written_steps() -> None:
             discriminating.train_on_batch(np.concatenate([real, forged]), answers)
             if making is through:
                 copied.set_weights(judging.get_weights())
-                making.train_on_batch(seeds[1], np.zeros((BATCH, 1), "float32"))
-            else:
-                making.train_on_batch(seeds[1])
+            making.train_on_batch(seeds[1], np.zeros((BATCH, 1), "float32"))
     for ours, theirs in ((generator, made), (discriminator, judging)):
         for mine, hand in zip(ours.get_weights(), theirs.get_weights(), strict=True):
             np.testing.assert_allclose(mine, hand, rtol=1e-5, atol=1e-5)

@@ -173,7 +173,7 @@ def _loss(a: Training, b: Training) -> Difference | None:
     if a.point is None or b.point is None:
         return None
     one, two = a.point.loss, b.point.loss
-    allowed = LAST_PLACES * (max(a.point.loss_noise, b.point.loss_noise) + EPSILON * abs(one))
+    allowed = LAST_PLACES * (_loss_noise(a, b) + EPSILON * scale(np.array(one)))
     apart = distance(np.array(one), np.array(two))
     if apart <= allowed:
         return None
@@ -191,7 +191,7 @@ def _gradient(a: Training, b: Training) -> Difference | None:
             continue
         filled = [np.zeros_like(two if one is None else one) if g is None else g for g in (one, two)]
         noises = [n for n in (a.point.gradients_noise[k], b.point.gradients_noise[k]) if n is not None]
-        noise = np.max(noises, axis=0)
+        noise = np.nan_to_num(np.max(noises, axis=0), nan=0.0, posinf=0.0)
         allowed = LAST_PLACES * (noise + EPSILON * scale(filled[0]))
         over = gaps(*filled) - allowed
         if np.max(over, initial=-1.0) > 0 and (worst is None or distance(*filled) > worst.size):
@@ -207,8 +207,7 @@ def _steps(a: Training, b: Training) -> Difference | None:
         stage = "step" if k == 1 else "later"
         growth = 1.0 if k == 1 else np.sqrt(1.0 / EPSILON) / LAST_PLACES  # rounding errors grow from step to step
         if one.loss is not None and two.loss is not None:
-            noise = max((p.loss_noise for p in (a.point, b.point) if p is not None), default=0.0)
-            allowed = growth * LAST_PLACES * (noise + EPSILON * abs(one.loss))
+            allowed = growth * LAST_PLACES * (_loss_noise(a, b) + EPSILON * scale(np.array(one.loss)))
             apart = distance(np.array(one.loss), np.array(two.loss))
             if apart > allowed:
                 rows = (Row(f"loss after step {k}", f"{one.loss:.7g}", f"{two.loss:.7g}"), Row("mode", a.mode, b.mode))
@@ -217,6 +216,11 @@ def _steps(a: Training, b: Training) -> Difference | None:
         if found is not None:
             return found
     return None
+
+
+def _loss_noise(a: Training, b: Training) -> float:
+    """By how much the loss moves with the last place; nothing where it is not finite."""
+    return most(np.array([side.point.loss_noise for side in (a, b) if side.point is not None] or [0.0]))
 
 
 def _update(a: Training, b: Training, k: int, stage: str) -> Difference | None:

@@ -72,6 +72,7 @@ class Recorder:
         """The trainings so far; those that go on are ended. Loops of the user's own count where there are no others."""
         if self._sessions:
             return tuple(session.finished() for session in self._sessions)
+        running_backend().settle()
         seen = (loop.training() for loop in self._loops)
         return tuple(training for training in seen if training is not None)
 

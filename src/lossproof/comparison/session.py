@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -81,6 +82,7 @@ class Session:
 
     def begin(self) -> None:
         """Training is about to begin, and everything is built."""
+        self._build()
         self.feed.begin()
         model, given = self.model, self._transplant
         if given is not None:
@@ -111,6 +113,14 @@ class Session:
             steps=(),
             point=None,
         )
+
+    def _build(self) -> None:
+        """Make the variables now: on TensorFlow it is the first step that makes them, where they cannot be given values."""
+        if self.model.built or self.call != "fit" or isinstance(self._arguments.get("x"), Iterator):
+            return
+        with suppress(Exception):  # then what is wrong with the data shows in the step
+            batch = as_batch(next(iter(keras_private.epoch_data(self._arguments))))
+            keras_private.build(self.model, (batch.x, batch.y, batch.sample_weight))
 
     def batch_of(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """The arguments of a `train_on_batch`, with the batch that it is to get."""

@@ -51,6 +51,8 @@ def traced_capture(lab: Lab, gradients: bool) -> TracedCapture:
     except NotApplicable as reason:
         subjects = []
         unseen.append(str(reason))
+    if any(isinstance(one, LossSubject) for one in subjects):  # the methods of `lp.Trainer` are none of the user's
+        subjects = [one for one in subjects if isinstance(one, LossSubject) or is_user_function(one.function)]
     for subject in subjects:
         term = _traced_term(lab, subject, gradients)
         keys = {(f.where.file, f.where.cell, f.name, f.where.line) for f in term.functions if f.depth == 0}

@@ -159,18 +159,45 @@ def _wrong(lab: Lab, subject: Subject) -> Low | None:
     with single_precision(lab):
         single = in_single(lab, subject)
         exact = lab.value(single)
-        tolerance = float(np.sqrt(EPSILON[dtype])) * abs(exact)
-        if not np.isfinite(exact) or abs(low - exact) <= tolerance:
-            return None
-        if abs(low - exact) <= tolerance + 8.0 * _spread(lab, single, exact, dtype):
+        if not np.isfinite(exact) or low == exact:
             return None
         rounded = lab.attempt(lambda: lab.value(rounded_targets(lab, single, dtype)))
-    by_targets = rounded is not None and abs(rounded - low) <= abs(rounded - exact)
+        by_targets = rounded is not None and abs(rounded - low) < abs(low - exact)
+        tolerance = float(np.sqrt(EPSILON[dtype])) * abs(exact)
+        another = abs(low - exact) > tolerance
+        another = another and abs(low - exact) > tolerance + 8.0 * _spread(lab, single, exact, dtype)
+        if not another and not (by_targets and lab.attempt(partial(_turned, lab, single, dtype))):
+            return None
     event = None
     if not isinstance(subject, StepSubject):
         event = lab.attempt(partial(_parting, lab, subject, single, dtype))
     kind: Kind = "targets" if by_targets else "arithmetic"
     return Low(kind, dtype, subject, Severity.ERROR, low, exact, event, rounded=rounded)
+
+
+def _turned(lab: Lab, single: Subject, dtype: str) -> bool:
+    """Whether targets that have been through half precision give the predictions another gradient, all in float32.
+
+    Over a batch a value may be much the same, though each row is held against another row's target.
+    """
+    if isinstance(single, StepSubject):
+        return False
+
+    def gradient(subject: Subject) -> np.ndarray:
+        return np.concatenate([g.ravel() for g in look_here(lab, subject).gradients if g is not None])
+
+    own = gradient(single)
+    size = float(np.linalg.norm(own))
+    off = float(np.linalg.norm(gradient(rounded_targets(lab, single, dtype)) - own))
+    if not off > float(np.sqrt(EPSILON[dtype])) * size:
+        return False
+    random = np.random.default_rng(0)
+    leaves = float_leaves(lab, single)
+    spread = 0.0
+    for _ in range(NUDGES):
+        tensors = [tensor_like(lab, _nudged(lab.number(leaf), random, EPSILON[dtype]), leaf) for leaf in leaves]
+        spread = max(spread, float(np.linalg.norm(gradient(with_float_leaves(lab, single, tensors)) - own)))
+    return off > float(np.sqrt(EPSILON[dtype])) * size + 8.0 * spread
 
 
 def _spread(lab: Lab, single: Subject, exact: float, dtype: str) -> float:

@@ -191,9 +191,11 @@ def _updates_withheld(outcome: StepOutcome, model: Any) -> Iterator[None]:  # no
         return apply
 
     def heard_apply_gradients(_: Any) -> Any:
-        def apply_gradients(_self: Any, grads_and_vars: Any, *_: Any, **__: Any) -> None:
+        def apply_gradients(self: Any, grads_and_vars: Any, *_: Any, **__: Any) -> None:
             pairs = list(grads_and_vars)
-            note([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
+            scaling = isinstance(self, keras.optimizers.LossScaleOptimizer)
+            scale = _present_scale(self) if scaling else 1.0
+            note(_divided([gradient for gradient, _ in pairs], scale), [variable for _, variable in pairs])
 
         return apply_gradients
 

@@ -64,7 +64,7 @@ def _verdict(comparison: Comparison) -> str:
     seen = f"{count(comparison.trainings, 'training')}, {count(comparison.steps, 'step')} of each"
     if comparison.same:
         return f"The runs are the same up to rounding ({seen})."
-    kinds = ", then ".join(one.kind for one in comparison.divergences)
+    kinds = ", then ".join(dict.fromkeys(one.kind for one in comparison.divergences))
     return f"The runs differ: {kinds} ({seen})."
 
 

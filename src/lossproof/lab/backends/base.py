@@ -178,6 +178,9 @@ class Backend(Protocol):
     def tell(self, note: Callable[[list[np.ndarray]], None], tensors: Sequence[Tensor]) -> None:
         """Tell `note` the values of tensors when they are computed: at once, or whenever traced code runs."""
 
+    def settle(self) -> None:
+        """Wait until everything that `tell` owes is told."""
+
     def gradients(
         self, function: Callable[..., tuple[Sequence[Tensor], Any]], inputs: Sequence[Tensor]
     ) -> tuple[list[list[Tensor | None]], Any]:

@@ -318,6 +318,9 @@ class TensorFlowBackend:
         else:
             tf.numpy_function(lambda *told: note(list(told)), [tf.convert_to_tensor(one) for one in tensors], [])
 
+    def settle(self) -> None:
+        pass
+
     def inner_gradients(self) -> InnerGradients:
         return TensorFlowInnerGradients()
 

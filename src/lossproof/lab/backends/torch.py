@@ -212,6 +212,9 @@ class TorchBackend:
     def tell(self, note: Callable[[list[np.ndarray]], None], tensors: Sequence[Tensor]) -> None:
         note([self.numpy(one) for one in tensors])
 
+    def settle(self) -> None:
+        pass
+
     def inner_gradients(self) -> InnerGradients:
         return TorchInnerGradients()
 
