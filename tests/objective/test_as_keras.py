@@ -165,6 +165,8 @@ def test_two_outputs_with_loss_weights(structure, weights):
         fit,
         loss_weights=pack(0.7, 0.2),
     )
+    if keras.backend.backend() == "tensorflow":
+        return  # where Keras does not know the batch size, and logs an output's loss as the mean of the batches' means
     for term, output in (("mse", "a_loss"), ("mae", "b_loss")):
         np.testing.assert_allclose(theirs[output], ours[term], rtol=2e-6)
 
