@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from lossproof.api import check, check_loss
@@ -78,3 +79,8 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_LATER})
+
+
+if "keras" in sys.modules:
+    # What `keras.saving.load_model` may meet in a file has to be registered by then; `import keras` mostly comes first.
+    importlib.import_module("lossproof.objective.saved")

@@ -37,8 +37,8 @@ def both(make, keras_loss, terms, fit, epochs=2, **compiled):
     trainer = lp.Trainer(model, terms)
     trainer.compile("sgd")
     ours = trainer.fit(**fit, epochs=epochs, batch_size=8, shuffle=False, verbose=0).history
-    # XLA fuses the two programs, of which one logs more, in different ways; the operations are the same.
-    tolerance = 2e-6 if keras.backend.backend() == "jax" else 0.0
+    # Compilers fuse the two programs, of which one logs more, in different ways; the operations are the same.
+    tolerance = 0.0 if keras.backend.backend() == "torch" else 2e-6
     same(numpy_weights(plain), numpy_weights(model), tolerance)
     np.testing.assert_allclose(theirs["loss"], ours["loss"], rtol=tolerance)
     if "class_weight" not in fit:
@@ -60,7 +60,7 @@ def test_single_output(loss, weighted):
     x, y = data(22)
     weight = np.linspace(0.1, 3, 22).astype("float32") if weighted else None
     _, ours = both(line, loss, [lp.Term(loss, name="only")], {"x": x, "y": y, "sample_weight": weight})
-    assert ours["only"] == ours["loss"]
+    np.testing.assert_allclose(ours["only"], ours["loss"], rtol=1e-6)
 
 
 def test_targets_without_the_last_axis_are_aligned_as_for_a_function_given_to_compile():
@@ -165,6 +165,8 @@ def test_two_outputs_with_loss_weights(structure, weights):
         fit,
         loss_weights=pack(0.7, 0.2),
     )
+    if keras.backend.backend() == "tensorflow":
+        return  # where Keras does not know the batch size, and logs an output's loss as the mean of the batches' means
     for term, output in (("mse", "a_loss"), ("mae", "b_loss")):
         np.testing.assert_allclose(theirs[output], ours[term], rtol=2e-6)
 

@@ -20,6 +20,7 @@ from typing import Any, Self
 import keras
 import numpy as np
 
+import lossproof.objective.saved  # noqa: F401 - a script may load a Trainer; outside of a check, its imports see to that
 from lossproof import keras_private
 from lossproof.capture.batch import Recorded, copy_batch, count_batches, fingerprint
 from lossproof.capture.copies import copies, copy_of

@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from lossproof import keras_private
+from lossproof.objective.probe import ROWS, shape_for
 from lossproof.objective.term import Term
 
 Tensor = Any
@@ -105,8 +106,12 @@ def watched(loss: Any, term: Term, weight_rank: int | None, outcomes: list[Outco
         values = type(loss).call(looking, y_true, y_pred)
         in_mask = None if isinstance(y_pred, dict) else keras_private.keras_mask(y_pred)
         mask = in_mask if in_mask is not None else keras_private.keras_mask(values)
-        check_values(values, term, rows_of((y_pred, y_true)), weight_rank, mask)
+        rows = rows_of((y_pred, y_true))
+        check_values(values, term, weight_rank, mask)
         shape = tuple(getattr(values, "shape", ()))
+        check_rows(shape, term, rows)
+        if rows is None and shape:
+            check_rows(shape_for(lambda *pair: type(loss).call(looking, *pair), y_true, y_pred), term, ROWS)
         ranks = [rank for rank in (weight_rank, None if mask is None else len(mask.shape)) if rank is not None]
         fold = max(ranks) if ranks and len(shape) > max(ranks) > 0 else None
         outcomes.append(Outcome(not shape, fold))
@@ -139,7 +144,7 @@ def _copied(loss: Any) -> Any:
     return other
 
 
-def check_values(values: Any, term: Term, rows: int | None, weight_rank: int | None, mask: Tensor | None) -> None:
+def check_values(values: Any, term: Term, weight_rank: int | None, mask: Tensor | None) -> None:
     """Raise ValueError unless the values of a term are one tensor, one value per sample or finer (or an unweighted scalar)."""
     function = term.function.name
     if isinstance(values, (dict, list, tuple)) or values is None:
@@ -152,18 +157,23 @@ def check_values(values: Any, term: Term, rows: int | None, weight_rank: int | N
     if not shape:
         _check_scalar(term, weight_rank is not None, mask)
         return
-    if rows is not None and shape[0] is not None and shape[0] != rows:
-        raise ValueError(
-            f"Term {term.name!r}: {function} returned shape {shape} for a batch of {rows}. Expected one value per "
-            f"sample or finer, ({rows}, ...): reduce over the last axes, not over the batch (axis 0), and keep the batch "
-            "axis first. A value that belongs to no single sample is returned as a scalar."
-        )
     if mask is not None and len(shape) < len(mask.shape):
         raise ValueError(
             f"Term {term.name!r}: {function} returned shape {shape}, and the mask has shape {tuple(mask.shape)}, so "
             "it cannot act. Return one value per masked position, or say lp.Term(..., mask=False) if the function leaves "
             "masked positions out itself."
         )
+
+
+def check_rows(shape: tuple[Any, ...] | None, term: Term, rows: int | None) -> None:
+    """Raise ValueError for values of a shape whose first axis is not the batch, as far as both are known."""
+    if not shape or rows is None or shape[0] is None or shape[0] == rows:
+        return
+    raise ValueError(
+        f"Term {term.name!r}: {term.function.name} returned shape {shape} for a batch of {rows}. Expected one value per "
+        f"sample or finer, ({rows}, ...): reduce over the last axes, not over the batch (axis 0), and keep the batch "
+        "axis first. A value that belongs to no single sample is returned as a scalar."
+    )
 
 
 def _check_scalar(term: Term, weighted: bool, mask: Tensor | None) -> None:
