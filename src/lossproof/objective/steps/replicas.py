@@ -59,7 +59,8 @@ def on_global_batch(values: Sequence[Tensor]) -> list[Tensor]:
     if replicas() > 1:
         import tensorflow as tf
 
-        return list(tf.distribute.get_replica_context().merge_call(_sums, args=(list(values),)))
+        context = tf.distribute.get_replica_context()
+        return list(context.all_reduce(tf.distribute.ReduceOp.SUM, list(values)))
     if processes() > 1 and values:
         import torch
         from torch import distributed
@@ -70,17 +71,3 @@ def on_global_batch(values: Sequence[Tensor]) -> list[Tensor]:
         parts = flat.split([value.numel() for value in values])
         return [part.reshape(value.shape).to(value.dtype) for part, value in zip(parts, values, strict=True)]
     return list(values)
-
-
-def _sums(strategy: Any, values: list[Any]) -> list[Tensor]:
-    """The sums over the replicas, in the cross-replica context.
-
-    Those of one process are added by plain operations: collective ones beside those of the optimizer are not always launched
-    in the same order on each device (TensorFlow 2.21: "shape mismatch in the collective instance").
-    """
-    import tensorflow as tf
-
-    if all(len(strategy.experimental_local_results(one)) == strategy.num_replicas_in_sync for one in values):
-        return [tf.add_n(list(strategy.experimental_local_results(one))) for one in values]
-    pairs = [(one, one) for one in values]
-    return list(strategy.extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, pairs))
