@@ -49,10 +49,8 @@ def fit(trainer: Trainer, rows: np.ndarray, batch_size: int) -> Any:
     return trainer.fit(by_hand.X[rows], y, batch_size=batch_size, shuffle=False, epochs=EPOCHS, verbose=0).history
 
 
-def on_tensorflow(make: Callable[[], Any]) -> tuple[Trainer, Any]:
-    import tensorflow as tf
-
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+def on_tensorflow(make: Callable[[], Any], strategy: Any) -> tuple[Trainer, Any]:
+    with strategy.scope():
         trainer = trainer_of(make())
     return trainer, fit(trainer, np.arange(by_hand.ROWS), by_hand.BATCH)
 
@@ -96,7 +94,9 @@ def main(out: str, rank: int = 0, port: int = 0) -> None:
 
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-        runs = {name: on_tensorflow(make) for name, make in OBJECTIVES.items()}
+        # One for all: the collective operations of two strategies in one process are taken for each other's.
+        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+        runs = {name: on_tensorflow(make, strategy) for name, make in OBJECTIVES.items()}
     elif backend == "jax":
         keras.distribution.set_distribution(keras.distribution.DataParallel())
         runs = {name: on_jax(make) for name, make in OBJECTIVES.items()}

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import keras
+
 Tensor = Any
 
 
@@ -38,6 +40,11 @@ class Stepped(Protocol):
         To be called after the last of the two is set: after `total`, or after `combine` where that is called.
         """
         ...
+
+
+def scales(optimizer: Any) -> bool:
+    """Whether the optimizer scales the loss; else gradients need not be unscaled for a strategy, which costs passes over them."""
+    return isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or optimizer.loss_scale_factor is not None
 
 
 def sum_with(combined: Sequence[Tensor | None], added: Sequence[Tensor | None]) -> list[Tensor | None]:

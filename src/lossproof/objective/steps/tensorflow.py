@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from lossproof import keras_private
-from lossproof.objective.steps.contract import sum_with
+from lossproof.objective.steps.contract import scales, sum_with
 from lossproof.objective.steps.replicas import on_global_batch, replicas
 
 Tensor = Any
@@ -48,7 +48,9 @@ def _combined(trainer: Any, gradients: list[list[Tensor]], values: Any, extra: l
     """What the optimizer is given: the combined gradient of the terms plus that of the added losses, both scaled."""
     scale = trainer.optimizer.scale_loss(tf.ones(()))
     # Sparse gradients (of embeddings) as dense ones: their products are taken.
-    dense = [[None if one is None else tf.convert_to_tensor(one) / scale for one in row] for row in gradients]
+    dense = [[None if one is None else tf.convert_to_tensor(one) for one in row] for row in gradients]
+    if scales(trainer.optimizer):
+        dense = [[None if one is None else one / scale for one in row] for row in dense]
     # A nonlinear function of the gradients needs those of the global batch, not of this replica's part.
     reached = [(k, p) for k, row in enumerate(dense) for p, one in enumerate(row) if one is not None]
     for (k, p), one in zip(reached, on_global_batch([dense[k][p] for k, p in reached]), strict=True):

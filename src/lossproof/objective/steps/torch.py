@@ -9,7 +9,7 @@ import keras
 import torch
 
 from lossproof import keras_private
-from lossproof.objective.steps.contract import sum_with
+from lossproof.objective.steps.contract import scales, sum_with
 from lossproof.objective.steps.replicas import on_global_batch, start_alike
 
 Tensor = Any
@@ -76,12 +76,13 @@ def _gradients(optimizer: Any, parts: Any, weights: list[Tensor]) -> tuple[list[
 def _combined(trainer: Any, gradients: list[list[Tensor]], values: Any, extra: list[Tensor]) -> list[Tensor]:
     """What the optimizer is given: the combined gradient of the terms plus that of the added losses, both scaled."""
     scale = trainer.optimizer.scale_loss(torch.ones((), device=values[0].device))
-    rows = [[None if one is None else one / scale for one in row] for row in gradients]
+    scaled = scales(trainer.optimizer)
+    rows = [[one if one is None or not scaled else one / scale for one in row] for row in gradients]
     # A nonlinear function of the gradients needs those of the global batch.
     _average([*rows, extra])
     seen = on_global_batch([value.detach() for value in values])
     combined = trainer.weighting.combine(rows, seen, trainer.trainable_weights)
-    return sum_with([None if one is None else one * scale for one in combined], extra)
+    return sum_with([one if one is None or not scaled else one * scale for one in combined], extra)
 
 
 def _average(rows: list[list[Tensor]]) -> None:

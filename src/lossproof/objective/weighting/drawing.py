@@ -29,4 +29,4 @@ class Drawing(keras.layers.Layer):
         """As Keras's, and the generator's state."""
         if self.generator is not None:
             self.generator.state.assign(store[KEY])
-        super().load_own_variables({key: store[key] for key in store if key != KEY})
+        super().load_own_variables({key: store[key] for key in list(store.keys()) if key != KEY})
