@@ -111,9 +111,12 @@ def test_in_a_terminal(explained: Any, width: int) -> None:
 
 
 def test_a_page_escapes_names() -> None:
-    inputs = keras.Input((2,))
-    model = keras.Model(inputs, layers.Dense(1, name="a<script>alert(1)", kernel_regularizer="l2")(inputs))
-    model.compile("sgd", "mse")
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        return keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
+
+    loss.__name__ = "a<script>alert(1)"
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
+    model.compile("sgd", loss)
     html = lp.explain(model, np.ones((4, 2)), np.ones((4, 1)))._repr_html_()
     assert "<script" not in html
     assert "a&lt;script&gt;alert(1)" in html

@@ -63,8 +63,12 @@ def account(lab: Lab, training: bool = True) -> Entry:
     else:
         weights, counted = _measured(lab, ran, training, known)
     several = sum(entry is not None for entry in entries) > 1
+    model = lab.capture.model
     names = unique(
-        [(entry[3] if several else s.name) if entry else s.name for entry, s in zip(entries, subjects, strict=True)]
+        [
+            entry[3] if several and entry else term_name(model, subject.loss, subject.name)
+            for entry, subject in zip(entries, subjects, strict=True)
+        ]
     )
     terms = tuple(
         _term(lab, subject, name, value, weight, entry is not None and several)
@@ -90,6 +94,13 @@ def account_total(lab: Lab) -> float:
     """The total in training mode, without an account."""
     with lab.model.scope():
         return float(np.sum(lab.number(lab.model.compute_loss(lab.batch, lab.model.forward(lab.batch.x)))))
+
+
+def term_name(model: Any, loss: Any, words: str) -> str:
+    """What a loss is called in an account: the name of its term under `lossproof.Trainer`, else the loss in words."""
+    known = getattr(getattr(model, "objective", None), "names", ())
+    name = str(getattr(loss, "name", words))
+    return name if name in known else words
 
 
 # Running it -------------------------------------------------------------------------------------------------------
