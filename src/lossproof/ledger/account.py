@@ -21,11 +21,13 @@ from lossproof.lab.lab import Lab
 from lossproof.lab.listen import Heard, listening
 from lossproof.lab.model import Forward
 from lossproof.lab.noise import rounding
+from lossproof.lab.step import rerun_step
 from lossproof.lab.subject import LossSubject
 from lossproof.lab.subjects import loss_subject
 from lossproof.ledger.entry import Entry, PenaltyEntry, TermEntry, unique
 from lossproof.ledger.penalties import Penalty, heard_adding, penalties_of
 from lossproof.ledger.reduction import chain_of
+from lossproof.rules.rule import NotApplicable
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ def _own(lab: Lab, training: bool) -> str | None:
 def _run(lab: Lab, training: bool) -> _Ran:
     if training and lab.overrides_train_step:
         evaluation = evaluate(lab.model, lab.batch, True)
+        if evaluation.total == 0.0 and not rerun_step(lab).losses:
+            raise NotApplicable("the loss that this train_step differentiates could not be observed")
         penalties: list[Penalty] = []
         added: list[float] = []
         y_pred = None
@@ -209,8 +213,8 @@ def _differences(lab: Lab, ran: _Ran, training: bool, own_step: bool) -> tuple[l
     for position in range(len(ran.heard)):
         try:
             weights.append((moved({position: amount}) - ran.total) / amount)
-        except Exception:  # what the user's step does with another value
-            weights.append(float("nan"))
+        except Exception:  # what the user's step does with another value: then it stays in what is left over
+            weights.append(0.0)
     added = sum(ran.added)
     counted = 1.0
     if added and training:
