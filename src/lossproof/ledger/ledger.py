@@ -197,7 +197,7 @@ class Ledger(keras.callbacks.Callback):
         try:
             if not self._probe.ready:
                 return arguments
-            data, arguments = self._probe.backend.taken(arguments, many, self._probe.kept)
+            data, arguments = self._probe.backend.taken(arguments, many)
             if data is None:
                 return arguments
             state = arguments[0] if self._probe.backend.name == "jax" else None

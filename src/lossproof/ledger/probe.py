@@ -64,8 +64,6 @@ class Probe:
         self.model = model
         self.backend = running_backend()
         self.own = type(model).compute_loss is not keras.Model.compute_loss
-        self.kept: dict[Any, Any] = {}
-        """For `Backend.taken`."""
         self._known: dict[Any, _Traced] = {}
         self._changes = Changes()
         self._changes.begin(roots(model, None))
