@@ -111,9 +111,12 @@ def test_in_a_terminal(explained: Any, width: int) -> None:
 
 
 def test_a_page_escapes_names() -> None:
-    inputs = keras.Input((2,))
-    model = keras.Model(inputs, layers.Dense(1, name="a<script>alert(1)", kernel_regularizer="l2")(inputs))
-    model.compile("sgd", "mse")
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        return keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
+
+    loss.__name__ = "a<script>alert(1)"
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
+    model.compile("sgd", loss)
     html = lp.explain(model, np.ones((4, 2)), np.ones((4, 1)))._repr_html_()
     assert "<script" not in html
     assert "a&lt;script&gt;alert(1)" in html
@@ -296,4 +299,29 @@ def test_a_trainer() -> None:
     assert values["mae"] == pytest.approx((np.abs(out - y["size"]).mean(), 1.0), rel=1e-5)
     assert values["spread"] == pytest.approx((np.square(out).mean(), 0.25), rel=1e-5)
     assert explanation.entry.penalties[0].contribution == pytest.approx(0.1 * np.square(w).sum(), rel=1e-5)
+    assert explanation.closes
+
+
+class Stepping(keras.Model):
+    """A `train_step` of its own, on half of what Keras would minimise."""
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return 0.5 * super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def train_step(self, *arguments: Any) -> Any:
+        return super().train_step(*arguments)
+
+
+def test_a_train_step_of_the_users() -> None:
+    inputs = keras.Input((5,))
+    model = Stepping(inputs, layers.Dense(1, kernel_regularizer=keras.regularizers.L2(0.1))(inputs))
+    model.compile("sgd", "mse")
+    x, y, _ = data()
+    before = model.get_weights()
+    explanation = lp.explain(model, x, y["size"])
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    w, b = (np.asarray(v, "float64") for v in before)
+    (term,), (penalty,) = explanation.entry.terms, explanation.entry.penalties
+    assert term.contribution == pytest.approx(0.5 * np.square(x @ w + b - y["size"]).mean(), rel=1e-5)
+    assert penalty.contribution == pytest.approx(0.05 * np.square(w).sum(), rel=1e-5)
     assert explanation.closes

@@ -21,11 +21,13 @@ from lossproof.lab.lab import Lab
 from lossproof.lab.listen import Heard, listening
 from lossproof.lab.model import Forward
 from lossproof.lab.noise import rounding
+from lossproof.lab.step import rerun_step
 from lossproof.lab.subject import LossSubject
 from lossproof.lab.subjects import loss_subject
 from lossproof.ledger.entry import Entry, PenaltyEntry, TermEntry, unique
 from lossproof.ledger.penalties import Penalty, heard_adding, penalties_of
 from lossproof.ledger.reduction import chain_of
+from lossproof.rules.rule import NotApplicable
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,12 @@ def account(lab: Lab, training: bool = True) -> Entry:
     else:
         weights, counted = _measured(lab, ran, training, known)
     several = sum(entry is not None for entry in entries) > 1
+    model = lab.capture.model
     names = unique(
-        [(entry[3] if several else s.name) if entry else s.name for entry, s in zip(entries, subjects, strict=True)]
+        [
+            entry[3] if several and entry else term_name(model, subject.loss, subject.name)
+            for entry, subject in zip(entries, subjects, strict=True)
+        ]
     )
     terms = tuple(
         _term(lab, subject, name, value, weight, entry is not None and several)
@@ -92,6 +98,13 @@ def account_total(lab: Lab) -> float:
         return float(np.sum(lab.number(lab.model.compute_loss(lab.batch, lab.model.forward(lab.batch.x)))))
 
 
+def term_name(model: Any, loss: Any, words: str) -> str:
+    """What a loss is called in an account: the name of its term under `lossproof.Trainer`, else the loss in words."""
+    known = getattr(getattr(model, "objective", None), "names", ())
+    name = str(getattr(loss, "name", words))
+    return name if name in known else words
+
+
 # Running it -------------------------------------------------------------------------------------------------------
 
 
@@ -106,6 +119,8 @@ def _own(lab: Lab, training: bool) -> str | None:
 def _run(lab: Lab, training: bool) -> _Ran:
     if training and lab.overrides_train_step:
         evaluation = evaluate(lab.model, lab.batch, True)
+        if evaluation.total == 0.0 and not rerun_step(lab).losses:
+            raise NotApplicable("the loss that this train_step differentiates could not be observed")
         penalties: list[Penalty] = []
         added: list[float] = []
         y_pred = None
@@ -198,8 +213,8 @@ def _differences(lab: Lab, ran: _Ran, training: bool, own_step: bool) -> tuple[l
     for position in range(len(ran.heard)):
         try:
             weights.append((moved({position: amount}) - ran.total) / amount)
-        except Exception:  # what the user's step does with another value
-            weights.append(float("nan"))
+        except Exception:  # what the user's step does with another value: then it stays in what is left over
+            weights.append(0.0)
     added = sum(ran.added)
     counted = 1.0
     if added and training:

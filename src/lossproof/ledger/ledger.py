@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,8 @@ class Ledger(keras.callbacks.Callback):
         self._probe: Probe | None = None
         self._trained: Any = None
         self._step = 0
+        self._before = 0
+        self._many = 1
         self._epoch = 0
         self._due: int | None = None
         self._due_gradients: int | None = None
@@ -112,6 +115,7 @@ class Ledger(keras.callbacks.Callback):
         # `Callback.model` makes JAX put its state back into the variables each time that it is read, which must not be
         # done from within a step: the trained model is kept here.
         self._trained = self.model
+        self._many = max(int(getattr(self._trained, "steps_per_execution", 1) or 1), 1)
         inner = getattr(self._trained, "train_function", None)
         while isinstance(inner, _Watched) and inner.ledger is self:  # of a fit that was interrupted
             inner = inner.inner
@@ -127,6 +131,9 @@ class Ledger(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Keep what Keras reports."""
+        if self._many > 1 and self._begun:  # the last execution of an epoch may have had fewer steps than the others
+            made = self._updates_made()
+            self._step = self._step if made is None else self._before + made
         numbers = {key: float(value) for key, value in (logs or {}).items() if isinstance(value, (int, float))}
         line = {"kind": "epoch", "epoch": epoch, "step": self._step, "logs": numbers}
         self._quietly(self._writer.write, line)
@@ -149,6 +156,7 @@ class Ledger(keras.callbacks.Callback):
     def _begin(self, epoch: int) -> None:
         made = self._updates_made()
         self._step = max(made or 0, steps_before(file_of(self.path), epoch)) if epoch else made or 0
+        self._before = self._step - (made or 0)
         head = {
             "lossproof": _version(),
             "keras": keras.__version__,
@@ -179,7 +187,7 @@ class Ledger(keras.callbacks.Callback):
 
     def around(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         """Called before every step with the arguments of the train function; returns those for the step."""
-        step, many = self._step, max(int(getattr(self._trained, "steps_per_execution", 1) or 1), 1)
+        step, many = self._step, self._many
         self._step = step + many
         last = step + many - 1
         plain = self._due is not None and last >= self._due
@@ -189,7 +197,7 @@ class Ledger(keras.callbacks.Callback):
         try:
             if not self._probe.ready:
                 return arguments
-            data, arguments = self._probe.backend.taken(arguments, many, self._probe.kept)
+            data, arguments = self._probe.backend.taken(arguments, many)
             if data is None:
                 return arguments
             state = arguments[0] if self._probe.backend.name == "jax" else None
@@ -204,8 +212,6 @@ class Ledger(keras.callbacks.Callback):
         return arguments
 
     def _keep(self, entry: Entry, step: int) -> None:
-        from dataclasses import replace
-
         entry = replace(entry, step=step, epoch=self._epoch)
         self._entries.append(entry)
         if entry.gradients is not None:

@@ -23,6 +23,7 @@ from lossproof.lab.backends import running_backend
 from lossproof.lab.compiled import name_of
 from lossproof.lab.listen import listening
 from lossproof.lab.received import Batch, as_batch
+from lossproof.ledger.account import term_name
 from lossproof.ledger.entry import Entry, PenaltyEntry, TermEntry, unique
 from lossproof.ledger.gradients import gradient_entry, gram
 from lossproof.ledger.penalties import Penalty, heard_adding, penalties_of
@@ -63,8 +64,6 @@ class Probe:
         self.model = model
         self.backend = running_backend()
         self.own = type(model).compute_loss is not keras.Model.compute_loss
-        self.kept: dict[Any, Any] = {}
-        """For `Backend.taken`."""
         self._known: dict[Any, _Traced] = {}
         self._changes = Changes()
         self._changes.begin(roots(model, None))
@@ -208,7 +207,9 @@ class Probe:
                 entries.remove(entry)
             matched.append(entry)
         several = sum(entry is not None for entry in matched) > 1
-        named = [_part(heard.target, entry, several) for heard, entry in zip(hearing.losses, matched, strict=True)]
+        named = [
+            _part(model, heard.target, entry, several) for heard, entry in zip(hearing.losses, matched, strict=True)
+        ]
         names = unique([part.name for part in named])
         known.terms[:] = [_Part(n, part.loss, part.output) for n, part in zip(names, named, strict=True)]
         known.penalties[:] = penalties
@@ -300,10 +301,10 @@ class Probe:
         return replace(entry, cause=cause, gradients=gradients)
 
 
-def _part(loss: Any, entry: tuple[Any, ...] | None, several: bool) -> _Part:
+def _part(model: Any, loss: Any, entry: tuple[Any, ...] | None, several: bool) -> _Part:
     words = name_of(loss)
     output = str(entry[3]) if entry is not None and several else None
-    return _Part(output if output is not None else words, words, output)
+    return _Part(output if output is not None else term_name(model, loss, words), words, output)
 
 
 def _rows(batch: Batch) -> int | None:

@@ -193,13 +193,12 @@ class Backend(Protocol):
             gives zeros); and the something else, nested tensors.
         """
 
-    def taken(self, arguments: tuple[Any, ...], count: int, kept: dict[Any, Any]) -> tuple[Any, tuple[Any, ...]]:
+    def taken(self, arguments: tuple[Any, ...], count: int) -> tuple[Any, tuple[Any, ...]]:
         """What Keras's `train_function` is about to take as its first batch, and arguments with which it takes the same.
 
         Args:
             arguments: Those of one call of `model.train_function` by `fit`.
             count: How many batches the call takes (`steps_per_execution`).
-            kept: What this method keeps from one call to the next of a `fit`; an empty dict at first.
 
         Returns:
             The batch as the step receives it, None where it cannot be had; the arguments for the call.

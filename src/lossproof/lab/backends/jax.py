@@ -154,7 +154,7 @@ class JaxBackend:
             rows.append(list(pull(seeds)))
         return rows, rest
 
-    def taken(self, arguments: tuple[Any, ...], count: int, kept: dict[Any, Any]) -> tuple[Any, tuple[Any, ...]]:
+    def taken(self, arguments: tuple[Any, ...], count: int) -> tuple[Any, tuple[Any, ...]]:
         state, iterator = arguments
         try:
             data = next(iterator)

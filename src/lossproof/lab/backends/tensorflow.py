@@ -26,38 +26,39 @@ def _seeded_state(algorithm: int) -> np.ndarray:
     return state
 
 
-class _Server:
-    """An iterator over batches that are put into a queue, which a traced step cannot tell from another of its spec.
+def _served_again(batches: Sequence[Any], spec: Any) -> tf.data.Iterator:
+    """An iterator over the batches that a traced step cannot tell from the one they came from: of the same spec."""
 
-    It is made once: to make a dataset costs more than many a step.
-    """
+    def opened(leaf: Any, wanted: Any) -> Any:
+        if not isinstance(wanted, tf.TensorSpec) or leaf.shape == wanted.shape:
+            return leaf
+        return tf.raw_ops.PlaceholderWithDefault(input=leaf, shape=wanted.shape)
 
-    def __init__(self, spec: Any) -> None:
-        leaves = tf.nest.flatten(spec)
-        self._queue = tf.queue.FIFOQueue(capacity=1 << 16, dtypes=[leaf.dtype for leaf in leaves])
+    def same_spec(*parts: Any) -> Any:
+        data = parts if isinstance(spec, tuple) else parts[0]
+        return tf.nest.map_structure(opened, data, spec)
 
-        def take(_: Any) -> Any:
-            taken = self._queue.dequeue()
-            taken = taken if isinstance(taken, (list, tuple)) else [taken]
-            for tensor, leaf in zip(taken, leaves, strict=True):
-                tensor.set_shape(leaf.shape)
-            return tf.nest.pack_sequence_as(spec, list(taken))
+    def of_one(batch: Any) -> Any:
+        whole = tf.data.Dataset.from_tensors(batch)
+        if whole.element_spec == spec:
+            return whole
+        leaves = tf.nest.flatten(batch)
+        if all(isinstance(leaf, tf.Tensor) and leaf.shape.rank for leaf in leaves):
+            rows = {leaf.shape[0] for leaf in leaves}
+            if len(rows) == 1 and min(rows):
+                # No function has to be traced for this, which would cost more than many a step.
+                again = tf.data.Dataset.from_tensor_slices(batch).batch(rows.pop())
+                if again.element_spec == spec:
+                    return again
+        return whole.map(same_spec)
 
-        self.iterator = iter(tf.data.Dataset.range(1 << 62).map(take))
-
-    def serve(self, batches: Sequence[Any]) -> tf.data.Iterator:
-        for batch in batches:
-            self._queue.enqueue(tf.nest.flatten(batch))
-        return self.iterator
-
-
-def _served_once(batches: Sequence[Any]) -> tf.data.Iterator:
-    """An iterator that ends after the batches; a step may be traced anew for it."""
-    dataset: Any = None
-    for batch in batches:
-        one = tf.data.Dataset.from_tensors(batch)
-        dataset = one if dataset is None else dataset.concatenate(one)
-    return iter(dataset)
+    dataset = of_one(batches[0])
+    for batch in batches[1:]:
+        dataset = dataset.concatenate(of_one(batch))
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False
+    return iter(dataset.with_options(options))
 
 
 class TensorFlowBackend:
@@ -211,7 +212,7 @@ class TensorFlowBackend:
         rows = [tape.gradient(value, list(inputs)) for value in values]
         return [[tf.convert_to_tensor(g) if g is not None else None for g in row] for row in rows], rest
 
-    def taken(self, arguments: tuple[Any, ...], count: int, kept: dict[Any, Any]) -> tuple[Any, tuple[Any, ...]]:
+    def taken(self, arguments: tuple[Any, ...], count: int) -> tuple[Any, tuple[Any, ...]]:
         (iterator,) = arguments
         if not isinstance(iterator, tf.data.Iterator):  # of a strategy: each replica takes its own batch
             return None, arguments
@@ -226,13 +227,7 @@ class TensorFlowBackend:
         first = tf.nest.map_structure(
             lambda leaf: None if isinstance(leaf, tf.experimental.Optional) else leaf, batches[0]
         )
-        spec = iterator.element_spec
-        dense = all(isinstance(leaf, tf.TensorSpec) for leaf in tf.nest.flatten(spec))
-        if not dense or len(batches) < count:
-            return first, (_served_once(batches),)
-        if kept.get("spec") != spec:
-            kept.update(spec=spec, server=_Server(spec))
-        return first, (kept["server"].serve(batches),)
+        return first, (_served_again(batches, iterator.element_spec),)
 
     @contextmanager
     def kept_randomness(self) -> Iterator[None]:

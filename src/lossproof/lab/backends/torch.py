@@ -140,7 +140,7 @@ class TorchBackend:
             rows.append(list(torch.autograd.grad(value, leaves, retain_graph=more, allow_unused=True)))
         return rows, rest
 
-    def taken(self, arguments: tuple[Any, ...], count: int, kept: dict[Any, Any]) -> tuple[Any, tuple[Any, ...]]:
+    def taken(self, arguments: tuple[Any, ...], count: int) -> tuple[Any, tuple[Any, ...]]:
         (buffer,) = arguments
         return (buffer[0] if len(buffer) else None), arguments
 
