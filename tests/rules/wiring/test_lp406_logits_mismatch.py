@@ -202,3 +202,8 @@ HEALTHY = {
 def test_what_agrees_is_silent(name: str) -> None:
     units, activation, loss, y = HEALTHY[name]
     assert not found(model(units, activation), loss, y)
+
+
+def test_a_loss_that_refuses_what_is_tried_is_none_of_it() -> None:
+    """With its arguments exchanged torch's cross-entropy takes no prediction beyond 1."""
+    assert not found(model(4, "sigmoid"), lambda t, p: keras.losses.binary_crossentropy(p, t), TAGS)
