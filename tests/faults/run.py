@@ -27,7 +27,7 @@ from .script import ALL, mutants
 from .subjects import subjects
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-CHUNK = 60
+CHUNK = 40
 """Mutants of one process: its memory grows with each of them."""
 
 Task = tuple[str, str, int]
