@@ -28,6 +28,9 @@ def captured_model(model: Any, data: dict[str, Any]) -> Run:
     from lossproof.lab.traceability import first_failure
 
     where = user_place()
+    cut = copy_batch(data, spread=True)
+    if cut is not None and data.get("batch_size"):  # asked for here, so as many; a script's large batch is sampled
+        cut["batch_size"] = data["batch_size"]
     compiled = Compiled(1, keras_private.compile_config(model), where)
     capture = Capture(
         id=1,
@@ -36,7 +39,7 @@ def captured_model(model: Any, data: dict[str, Any]) -> Run:
         model=model,
         compiled=compiled,
         data=data,
-        batch=copy_batch(data, spread=True),
+        batch=cut,
         signature=(),
         weights=None,
         batch_sizes=batch_sizes("check", data),

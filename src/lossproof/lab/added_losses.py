@@ -17,6 +17,7 @@ from lossproof.findings.finding import Place
 from lossproof.lab.lab import Lab
 from lossproof.lab.model import Forward
 from lossproof.lab.replace import replaced
+from lossproof.lab.step import rerun_step
 from lossproof.lab.subject import take
 from lossproof.rules.rule import NotApplicable
 
@@ -42,22 +43,31 @@ def added_by_user(lab: Lab, copies: int) -> tuple[Added, ...]:
 
 
 def _added(lab: Lab, x: Any, training: bool) -> tuple[Added, ...]:
-    found: list[Added] = []
+    heard: list[tuple[list[Any], Place]] = []
 
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         def add_loss(layer: Any, loss: Any) -> Any:
             here = inspect.currentframe()
             caller = here.f_back if here is not None else None
             if caller is not None and is_user_file(caller.f_code.co_filename):
-                arrays = [lab.number(leaf) for leaf in keras.tree.flatten(loss)]
-                value = sum(float(np.sum(array)) for array in arrays)
-                found.append(Added(value, tuple(arrays[0].shape) if len(arrays) == 1 else (), place_of_frame(caller)))
+                heard.append((keras.tree.flatten(loss), place_of_frame(caller)))
             return original(layer, loss)
 
         return add_loss
 
-    with lab.undisturbed(), replaced(keras.layers.Layer, "add_loss", make), lab.model.scope():
-        lab.model.forward(x, training=training)
+    def program() -> list[list[Any]]:
+        heard.clear()
+        with lab.model.scope():
+            lab.model.forward(x, training=training)
+        return [losses for losses, _ in heard]
+
+    with lab.undisturbed(), replaced(keras.layers.Layer, "add_loss", make):
+        values = lab.backend.at_once(program)
+    found = []
+    for losses, (_, place) in zip(values, heard, strict=True):
+        arrays = [lab.number(leaf) for leaf in losses]
+        shape = tuple(arrays[0].shape) if len(arrays) == 1 else ()
+        found.append(Added(sum(float(np.sum(array)) for array in arrays), shape, place))
     return tuple(found)
 
 
@@ -68,8 +78,8 @@ def totals_with_added_losses(lab: Lab, factors: tuple[float, ...]) -> list[float
 
 def _total(lab: Lab, factor: float) -> float:
     if lab.overrides_train_step:
-        with _scaled(factor):
-            losses = lab.run_step().losses
+        with scaled_losses(factor):
+            losses = rerun_step(lab).losses
         if not losses:
             raise NotApplicable("the loss that this train_step differentiates could not be observed")
         return sum(losses)
@@ -77,13 +87,14 @@ def _total(lab: Lab, factor: float) -> float:
     with lab.model.scope():
         # The forward pass again: layers add their losses during it.
         fresh = lab.model.forward(lab.batch.x)
-        with _scaled(factor):
-            scaled = Forward(fresh.y_pred, [loss * factor for loss in forward.losses])
-            return float(lab.number(lab.model.compute_loss(lab.batch, scaled)))
+        with scaled_losses(factor):
+            grown = Forward(fresh.y_pred, [loss * factor for loss in forward.losses])
+            return float(lab.number(lab.model.compute_loss(lab.batch, grown)))
 
 
 @contextmanager
-def _scaled(factor: float) -> Iterator[None]:
+def scaled_losses(factor: Any) -> Iterator[None]:
+    """Inside, every entry of `layer.losses` is multiplied by a number or a scalar tensor."""
     layer = keras.layers.Layer
     original = layer.losses
 

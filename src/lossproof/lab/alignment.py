@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from lossproof.findings.finding import Place
 from lossproof.lab.lab import Lab
 from lossproof.lab.localize.batches import BatchAxes, compare_batches
 from lossproof.lab.localize.events import Event, Trace
@@ -47,8 +48,12 @@ class Alignment:
     """Whether the user passed it in this shape, so that it can be turned where the data are made."""
 
 
-def alignments(lab: Lab, subject: Subject) -> Iterator[Alignment]:
+def alignments(lab: Lab, subject: Subject) -> tuple[Alignment, ...]:
     """Each target or weight turned alone, then several of them together."""
+    return tuple(_alignments(lab, subject))
+
+
+def _alignments(lab: Lab, subject: Subject) -> Iterator[Alignment]:
     if subject.batch_size < 2:
         return
     single = list(_single(lab, subject))
@@ -277,6 +282,12 @@ def _broadcasts(lab: Lab, subject: Subject) -> list[Event]:
         return []
     other = lab.attempt(lambda: lab.trace(_other_size(subject)))
     return [] if other is None else list(broadcasts(trace, compare_batches(trace, other)))
+
+
+def place_of_reduction(lab: Lab, subject: Subject) -> Place | None:
+    """The user's expression that gives up the batch axis; where the subject is defined, if none can be seen."""
+    event = lab.attempt(lambda: batch_reduction(lab, subject))
+    return lab.place_of_event(event) if event is not None else lab.place(subject)
 
 
 def batch_reduction(lab: Lab, subject: Subject) -> Event | None:

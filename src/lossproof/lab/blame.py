@@ -16,11 +16,13 @@ from lossproof.lab.births import birth_in_model, birth_of_gradient, birth_of_val
 from lossproof.lab.blind import Point
 from lossproof.lab.bounds import confident
 from lossproof.lab.evaluation import evaluate
-from lossproof.lab.lab import Lab, loss_subject
+from lossproof.lab.lab import Lab
+from lossproof.lab.minimised import minimised
 from lossproof.lab.predictions import look, look_here, tensor_like
 from lossproof.lab.reach import Found, captured_rows, census, whole
 from lossproof.lab.received import Batch
 from lossproof.lab.subject import Subject, take
+from lossproof.lab.subjects import loss_subject
 from lossproof.lab.trouble import Cure, Kind, Reach, Trouble, example, finite, kind_of, measure
 from lossproof.lab.weight_connection import look_at_weights
 
@@ -31,9 +33,9 @@ ALONE = 64
 def subjects_on(lab: Lab, batch: Batch) -> list[Subject]:
     """The subjects of the total, on another batch."""
     if batch is lab.batch:
-        return [one for one in lab.minimised() if one is not lab.step]
+        return [one for one in lab.once(minimised) if one is not lab.step]
     evaluation = evaluate(lab.model, batch, lab.overrides_train_step)
-    parts = lab.minimised()
+    parts = lab.once(minimised)
     found: list[Subject] = []
     for position, heard in enumerate(evaluation.losses):
         known = lab.losses[position] if position < len(lab.losses) else None
@@ -133,7 +135,7 @@ def counts(lab: Lab, rows: np.ndarray, size: int, found: Found | None) -> dict[s
     captured = captured_rows(lab) if found is None else None
     if found is None:
         named = captured[rows] if captured is not None and len(captured) == size else rows
-        taken = census(lab) if captured is not None and len(rows) < size else None
+        taken = lab.once(census) if captured is not None and len(rows) < size else None
         if taken is not None and len(taken.bad) and np.isin(named, taken.bad).all():  # the batch is a sample of them
             return {"rows": tuple(taken.bad.tolist()), "searched": taken.searched, "affected": len(taken.bad)}
         return {"rows": tuple(int(r) for r in named), "searched": size, "affected": len(rows)}

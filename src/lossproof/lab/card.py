@@ -26,7 +26,7 @@ def card_of(lab: Lab) -> CaptureCard:
         terms = [term_card(lab, subject) for subject in lab.subjects]
         regularization = sum(lab.forward_losses) if lab.forward_losses else None
         total = lab.total
-        gradients = weight_gradients(lab)
+        gradients = lab.once(weight_gradients)
         trainable = len(gradients)
         without = tuple(v.path for v, g in zip(lab.model.trainable, gradients, strict=True) if g is None or not g.any())
         got = trainable - len(without)

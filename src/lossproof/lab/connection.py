@@ -147,7 +147,7 @@ def _alone(lab: Lab, subject: Subject) -> bool:
 def _weight_gradients(lab: Lab) -> tuple[np.ndarray | None, ...]:
     if lab.capture.model is None:
         return ()
-    point = captured_point(lab)
+    point = lab.once(captured_point)
     return point.gradients if point is not None else ()
 
 

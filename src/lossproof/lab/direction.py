@@ -23,7 +23,7 @@ from lossproof.lab.noise import differs, rounding
 from lossproof.lab.predictions import float_leaves, look, tensor_like, with_float_leaves
 from lossproof.lab.subject import LossSubject, Subject
 
-Way = Literal["negated", "elsewhere", "swapped"]
+Way = Literal["negated", "elsewhere", "swapped", "logged"]
 
 FEWEST_ROWS = 4
 ADDED = 1e-4
@@ -58,7 +58,7 @@ class Direction:
 
 
 @dataclass(frozen=True)
-class _Scene:
+class Scene:
     """One prediction tensor of a subject with what would be perfect for it; the other tensors stay as they are."""
 
     lab: Lab
@@ -142,9 +142,11 @@ class _Scene:
 
 def direction(lab: Lab, subject: Subject) -> Direction | None:
     """The proof that a subject's minimum is not at its targets; None where it is, or where that cannot be told."""
+    from lossproof.lab.logged import logged
+
     for scene in _scenes(lab, subject):
         as_they_are = scene.simplex or not scene.ids
-        found = (_compared(scene) or _sharp(scene) or _swapped(scene)) if as_they_are else None
+        found = (_compared(scene) or _sharp(scene) or _swapped(scene) or logged(scene)) if as_they_are else None
         on_logits = _as_logits(scene) if found is None else None
         found = _sharp(on_logits) if on_logits is not None else found
         if found is not None:
@@ -152,7 +154,7 @@ def direction(lab: Lab, subject: Subject) -> Direction | None:
     return _located(lab, subject)
 
 
-def _scenes(lab: Lab, subject: Subject) -> Iterator[_Scene]:
+def _scenes(lab: Lab, subject: Subject) -> Iterator[Scene]:
     leaves = [lab.number(leaf) for leaf in float_leaves(lab, subject)]
     targets = [lab.number(leaf) for leaf in keras.tree.flatten(subject.y_true) if lab.backend.is_tensor(leaf)]
     if len(leaves) != len(targets) or len(keras.tree.flatten(subject.y_true)) != len(targets):
@@ -173,7 +175,7 @@ def _scenes(lab: Lab, subject: Subject) -> Iterator[_Scene]:
         lengths = [_one_length(here), _one_length(right)]
         if lengths[0] is not None and (lengths[1] is None or differs(lengths[0], lengths[1], terms=here.size)):
             continue  # no prediction can be right
-        yield _Scene(lab, subject, i, here, right, simplex, ids, length=lengths[0])
+        yield Scene(lab, subject, i, here, right, simplex, ids, length=lengths[0])
 
 
 def _on_simplex(values: np.ndarray) -> bool:
@@ -210,7 +212,7 @@ def _one_hot(target: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
 # Predictions that do not follow the targets -----------------------------------------------------------------------
 
 
-def _aimless(scene: _Scene) -> Iterator[tuple[str, np.ndarray]]:
+def _aimless(scene: Scene) -> Iterator[tuple[str, np.ndarray]]:
     """The same prediction for every row: within what the model predicts and what the targets are."""
     here, right = scene.here, scene.right
 
@@ -228,7 +230,7 @@ def _aimless(scene: _Scene) -> Iterator[tuple[str, np.ndarray]]:
         yield "the smallest target for every row", everywhere(right.min(axis=0))
 
 
-def _wrong(scene: _Scene) -> tuple[float, str, np.ndarray] | None:
+def _wrong(scene: Scene) -> tuple[float, str, np.ndarray] | None:
     """The best of the aimless predictions and those half or half again as large as right, else of other rows' targets."""
     others = list(_aimless(scene))
     if not scene.simplex and scene.length is None:
@@ -243,7 +245,7 @@ def _wrong(scene: _Scene) -> tuple[float, str, np.ndarray] | None:
     return best if np.isfinite(best[0]) else None
 
 
-def _perfect_is_perfect(scene: _Scene, perfect: float, gap: float, blends: bool) -> bool:
+def _perfect_is_perfect(scene: Scene, perfect: float, gap: float, blends: bool) -> bool:
     """Whether predictions on the targets have the same value for other targets as well: other rows', and mixtures."""
     other = np.roll(scene.right, 1, axis=0)
     shares = (1.0, 0.5, 0.3) if blends else (1.0,)
@@ -258,7 +260,21 @@ def _perfect_is_perfect(scene: _Scene, perfect: float, gap: float, blends: bool)
     return True
 
 
-def _compared(scene: _Scene) -> Direction | None:
+def _perfect_elsewhere(scene: Scene, perfect: float, gap: float, away: np.ndarray) -> bool:
+    """Whether predictions on their targets have the same value where the aimless ones are, if that is far off.
+
+    Targets that lie close together (ids, times) say little about other targets.
+    """
+    right = scene.right
+    spread = float(np.sqrt(np.mean((right - right.mean(axis=0)) ** 2)))
+    if scene.simplex or scene.length is not None or spread >= 0.01 * scene.distance(away):
+        return True
+    half_way = 0.5 * (right + away)
+    value = scene.value(half_way, half_way)
+    return bool(np.isfinite(value)) and abs(value - perfect) <= ADDED * gap
+
+
+def _compared(scene: Scene) -> Direction | None:
     """A loss by which all perfect predictions are equal, and predictions far from the targets are better."""
     if scene.ids:
         return None
@@ -276,13 +292,15 @@ def _compared(scene: _Scene) -> Direction | None:
     )
 
 
-def _below(scene: _Scene) -> Direction | None:
+def _below(scene: Scene) -> Direction | None:
     perfect, wrong = scene.value(scene.right), _wrong(scene)
     if wrong is None or not scene.lower(wrong[0], perfect):
         return None
     away, how, predictions = wrong
     gap = perfect - away
     if gap <= ADDED * _reach(scene, perfect) or not _perfect_is_perfect(scene, perfect, gap, blends=True):
+        return None
+    if not _perfect_elsewhere(scene, perfect, gap, predictions):
         return None
     # On the way to the targets a loss with a better place for each of them would find that place.
     way = [scene.value(predictions + t * (scene.right - predictions)) for t in (0.05, 0.5, 0.9)]
@@ -301,13 +319,13 @@ def _below(scene: _Scene) -> Direction | None:
     )
 
 
-def _reach(scene: _Scene, perfect: float) -> float:
+def _reach(scene: Scene, perfect: float) -> float:
     """How far values lie from that of perfect predictions."""
     values = [scene.value(p) for _, p in _around(scene)]
     return max((abs(value - perfect) for value in values if np.isfinite(value)), default=0.0)
 
 
-def _around(scene: _Scene) -> Iterator[tuple[str, np.ndarray]]:
+def _around(scene: Scene) -> Iterator[tuple[str, np.ndarray]]:
     """Predictions of all sorts: without aim, of other rows, as captured, on the way, and past the targets."""
     yield from _aimless(scene)
     yield "as captured", scene.here
@@ -320,7 +338,7 @@ def _around(scene: _Scene) -> Iterator[tuple[str, np.ndarray]]:
 # Scores on labels of 0 and 1 ----------------------------------------------------------------------------------------
 
 
-def _sharp(scene: _Scene) -> Direction | None:
+def _sharp(scene: Scene) -> Direction | None:
     """A loss on labels of 0 and 1 by which perfect predictions are the worst of all.
 
     Labels may be meant the other way round (1 for pairs that are alike, predicted as distances; the class that a sample
@@ -357,7 +375,7 @@ def _sharp(scene: _Scene) -> Direction | None:
     )
 
 
-def _as_logits(scene: _Scene) -> _Scene | None:
+def _as_logits(scene: Scene) -> Scene | None:
     """The same on the probabilities of which the predictions may be the logits, where the targets are labels."""
     here, right = scene.here, scene.right
     if not np.isin(right, (0.0, 1.0)).all() or (here.min() >= 0.0 and here.max() <= 1.0):
@@ -376,7 +394,7 @@ def _logits(probabilities: np.ndarray) -> np.ndarray:
     return logits
 
 
-def _worst_at_frequencies(scene: _Scene) -> bool:
+def _worst_at_frequencies(scene: Scene) -> bool:
     """Whether, of predictions that are the same for all, the labels' frequencies are the worst nearby."""
     right = scene.right
     classes = right.shape[-1] if scene.simplex else 1
@@ -396,7 +414,7 @@ def _worst_at_frequencies(scene: _Scene) -> bool:
     return True
 
 
-def _weight_of_cells(scene: _Scene, cells: int) -> np.ndarray | None:
+def _weight_of_cells(scene: Scene, cells: int) -> np.ndarray | None:
     """The sample weights, repeated for the predictions of a row; None where there is not one for each row."""
     if scene.subject.sample_weight is None:
         return None
@@ -406,7 +424,7 @@ def _weight_of_cells(scene: _Scene, cells: int) -> np.ndarray | None:
     return np.repeat(weights, cells // len(weights))
 
 
-def _counted_together(scene: _Scene) -> bool:
+def _counted_together(scene: Scene) -> bool:
     """Whether the loss is no sum over the predictions: what half of them change depends on the other half."""
     cells = scene.right.shape[:-1] if scene.simplex else scene.right.shape
     if int(np.prod(cells)) < FEWEST_ROWS:
@@ -420,7 +438,7 @@ def _counted_together(scene: _Scene) -> bool:
     return bool(np.isfinite(values).all() and abs(together - apart) > 8.0 * rounding("float32", size, half.size))
 
 
-def _bounded(scene: _Scene) -> bool:
+def _bounded(scene: Scene) -> bool:
     """Whether 0 and 1 are the ends of what the output can do, so that no prediction lies beyond its label."""
     if scene.simplex:
         return True
@@ -434,7 +452,7 @@ def _bounded(scene: _Scene) -> bool:
 # Arguments in the wrong order ---------------------------------------------------------------------------------------
 
 
-def _swapped(scene: _Scene) -> Direction | None:
+def _swapped(scene: Scene) -> Direction | None:
     """A loss that, with its arguments exchanged, has a minimum at the targets, and as written has none there."""
     if scene.ids or not isinstance(scene.subject, LossSubject):
         return None
@@ -458,6 +476,8 @@ def _swapped(scene: _Scene) -> Direction | None:
     tried = [one for one in tried if scene.lower(one[0], perfect)]
     if not tried:
         return None
+    if _differs_by_a_penalty(scene, targets):
+        return None
     away, how, predictions = min(tried, key=lambda one: one[0])
     return Direction(
         way="swapped",
@@ -471,7 +491,24 @@ def _swapped(scene: _Scene) -> Direction | None:
     )
 
 
-def _inside(scene: _Scene) -> bool:
+def _differs_by_a_penalty(scene: Scene, targets: np.ndarray) -> bool:
+    """Whether the order of the arguments matters only for what is asked of the predictions alone.
+
+    A symmetric distance with a penalty on the predictions, d(t, p) + r(p), has its minimum off the targets by design.
+    Exchanged, it differs by r(p) - r(t), a sum of one part for each argument; a divergence does not.
+    """
+
+    def order(target: np.ndarray, prediction: np.ndarray) -> tuple[float, float]:
+        written, exchanged = scene.value(prediction, target), scene.exchanged(prediction, target)
+        return written - exchanged, max(abs(written), abs(exchanged))
+
+    others = [np.roll(targets, k, axis=0) for k in (1, 2)]
+    pairs = [order(t, p) for t in (targets, others[0]) for p in (0.7 * targets + 0.3 * others[0], others[1])]
+    (same, crossed), size = (pairs[0][0] + pairs[3][0], pairs[1][0] + pairs[2][0]), max(one[1] for one in pairs)
+    return not abs(same - crossed) > 8.0 * rounding("float32", size, scene.here.size)
+
+
+def _inside(scene: Scene) -> bool:
     return bool(np.isfinite(scene.right).all())
 
 
@@ -501,7 +538,7 @@ def _located(lab: Lab, subject: Subject) -> Direction | None:
     signs = random.choice((-1.0, 1.0), size=target.shape) * random.uniform(0.5, 1.5, size=target.shape)
     for first in range(0, width - each + 1, each):
         columns = slice(first, first + each)
-        scene = _Scene(lab, subject, 0, here, _with(here, columns, target), False, ids=True)
+        scene = Scene(lab, subject, 0, here, _with(here, columns, target), False, ids=True)
         perfect = scene.value(scene.right)
         around = [
             (scene.value(moved), moved)
@@ -525,7 +562,7 @@ def _located(lab: Lab, subject: Subject) -> Direction | None:
     return None
 
 
-def _flat_there(scene: _Scene, columns: slice, moved: np.ndarray) -> bool:
+def _flat_there(scene: Scene, columns: slice, moved: np.ndarray) -> bool:
     """Whether the derivative for some columns vanishes on the targets, held against another place."""
     sizes = []
     for predictions in (scene.right, moved):
@@ -543,7 +580,7 @@ def _with(here: np.ndarray, columns: slice, values: np.ndarray) -> np.ndarray:
     return moved
 
 
-def _step(scene: _Scene) -> tuple[tuple[float, float], tuple[float, float]] | None:
+def _step(scene: Scene) -> tuple[tuple[float, float], tuple[float, float]] | None:
     """Value and distance as captured, and one small step down the gradient later."""
     point = scene.lab.attempt(lambda: look(scene.lab, scene.subject, scene.leaves(scene.here)))
     gradient = point.gradients[scene.leaf] if point is not None else None

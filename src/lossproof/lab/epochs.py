@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,19 +13,22 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.capture.batch import Recorded, in_memory, take_rows
 from lossproof.capture.userfiles import is_user_function
-from lossproof.lab.lab import Lab, metric_subject
+from lossproof.lab.failure import needed
+from lossproof.lab.lab import Lab
 from lossproof.lab.listen import Heard, listening
 from lossproof.lab.noise import rounding
 from lossproof.lab.received import Batch, as_batch
+from lossproof.lab.reporting import reported
 from lossproof.lab.subject import Subject, take
+from lossproof.lab.subjects import metric_subject
 from lossproof.rules.rule import NotApplicable
 
 LEAST_BATCHES = 4
 MOST_ROWS = 1024
 """Enough for a metric's sampling error, and no burden where a metric compares all pairs of rows."""
 GROUPS = 16
-SECONDS = 3.0
-"""After this long no further batch is predicted."""
+WORK = 2e10
+"""Multiplications of forward passes (see `work`) after which no further batch is predicted."""
 
 Pair = tuple[Any, Any]
 """Targets and predictions of some rows, as the metric receives them."""
@@ -87,12 +89,17 @@ def averaged_metrics(lab: Lab) -> tuple[Averaged, ...]:
     Raises:
         NotApplicable: There is no such metric, or there are too few batches.
     """
+    with needed("the metrics cannot be evaluated"):
+        return _averaged_metrics(lab)
+
+
+def _averaged_metrics(lab: Lab) -> tuple[Averaged, ...]:
     metrics = _own_metrics(lab)
     if not metrics:
         raise NotApplicable("no metric of the user's own")
     data, batches = _batches(lab)
     heard: dict[int, list[Heard]] = {id(metric): [] for metric in metrics}
-    began, rows, size = time.perf_counter(), 0, None
+    work, rows, size = 0.0, 0, None
     with lab.undisturbed(), lab.model.scope(collect=False):
         for batch in batches:
             count = _rows(batch)
@@ -100,13 +107,14 @@ def averaged_metrics(lab: Lab) -> tuple[Averaged, ...]:
             if count != size:
                 continue
             rows += count
+            work += lab.evaluation.work
             forward = lab.model.forward(batch.x, training=False)
             with listening(metrics=[m for m in metrics if keras_private.metric_function(m) is None]) as hearing:
                 lab.capture.model.compute_metrics(batch.x, batch.y, forward.y_pred, batch.sample_weight)
             for one in hearing.metrics:
                 if id(one.target) in heard:
                     heard[id(one.target)].append(one)
-            if rows >= max(MOST_ROWS, LEAST_BATCHES * size) or time.perf_counter() - began > SECONDS:
+            if rows >= max(MOST_ROWS, LEAST_BATCHES * size) or work > WORK:
                 break
         found = []
         for calls in heard.values():
@@ -128,7 +136,7 @@ def _own_metrics(lab: Lab) -> list[Any]:
         if is_user_function(function if function is not None else type(metric).update_state):
             found.append(metric)
     if found and lab.overrides_train_step:
-        step = lab.reported("train")
+        step = lab.once(reported, "train")
         updated = {id(one.metric) for one in step.updated} if step is not None else set()
         found = [metric for metric in found if id(metric) in updated]
     return found

@@ -49,7 +49,11 @@ def mode_of(lab: Lab) -> Mode:
 
 
 def following(lab: Lab, change: Change) -> Following:
-    """Change one Python value as the script did, and see whether the step follows."""
+    """Whether the compiled step follows a Python value that is changed as the script did."""
+    return _compiled_weight(lab, change) or _followed(lab, change)
+
+
+def _followed(lab: Lab, change: Change) -> Following:
     with held(change.slot, change.before):
         step = step_of(lab)
         old = step()
@@ -67,7 +71,7 @@ def following(lab: Lab, change: Change) -> Following:
     )
 
 
-def compiled_weight(lab: Lab, change: Change) -> Following | None:
+def _compiled_weight(lab: Lab, change: Change) -> Following | None:
     """For an entry of `loss_weights`: the copy that `compile` made is used, whatever the user's container says."""
     compiled = lab.capture.compiled
     if compiled is None or not change.slot.name.startswith("loss_weights["):
@@ -101,7 +105,7 @@ def with_variable(lab: Lab, variable: Any, value: np.ndarray) -> tuple[float, fl
 def step_of(lab: Lab) -> Callable[[], np.ndarray]:
     """The step, to be traced at its first call: gives the loss and whatever else the step produces."""
     if not lab.overrides_train_step:
-        compiled = lab.backend.stages(lambda: lab.model.objective(lab.batch), mode_of(lab))
+        compiled = lab.backend.frozen(lambda: lab.model.objective(lab.batch), mode_of(lab))
 
         def run_objective() -> np.ndarray:
             with lab.backend.repeatable():
@@ -113,14 +117,14 @@ def step_of(lab: Lab) -> Callable[[], np.ndarray]:
     while data[-1] is None:
         data = data[:-1]
     if lab.backend.name == "jax":
-        step = lab.backend.stages(model.model.train_step, mode_of(lab))
+        step = lab.backend.frozen(model.model.train_step, mode_of(lab))
 
         def run_stateless() -> np.ndarray:
             logs, state = step(state_of(model.model), data)
             return _outcome(lab, logs, state[0])
 
         return run_stateless
-    step = lab.backend.stages(lambda: model.model.train_step(data), mode_of(lab))
+    step = lab.backend.frozen(lambda: model.model.train_step(data), mode_of(lab))
 
     def run() -> np.ndarray:
         with lab.backend.repeatable(), restored(model):

@@ -15,12 +15,13 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.lab.backends.base import Mode, Tensor
 from lossproof.lab.blind import quiet
+from lossproof.lab.failure import needed
 from lossproof.lab.following import mode_of
 from lossproof.lab.intent import Stops, custom_gradients
 from lossproof.lab.lab import Lab
 from lossproof.lab.numeric import slope
 from lossproof.lab.slopes import Comparison
-from lossproof.lab.step import run_step
+from lossproof.lab.step import rerun_step, run_step
 from lossproof.lab.weight_connection import moved_model
 from lossproof.rules.rule import NotApplicable
 
@@ -29,7 +30,7 @@ AGREEMENT = 1e-3
 the (dearer) numeric slope asked. It decides nothing by itself."""
 
 
-def in_weights(lab: Lab) -> Comparison | None:
+def slopes_in_weights(lab: Lab) -> Comparison | None:
     """Compare the objective's gradient in the weights with the one with hidden logits, and with numeric slopes.
 
     None where all agree, or where this backend's losses cannot look through the predictions at all.
@@ -37,8 +38,14 @@ def in_weights(lab: Lab) -> Comparison | None:
     Raises:
         NotApplicable: The gradient is the user's own, or there is nothing to compare.
     """
+    _ = lab.evaluation  # where the objective cannot be evaluated, this says so
     if not lab.backend.looks_through_predictions:
         return None
+    with needed("the gradient cannot be computed"):
+        return _compared(lab)
+
+
+def _compared(lab: Lab) -> Comparison | None:
     run = _gradients(lab, nullcontext())
     hidden = _gradients(lab, keras_private.logits_hidden())
     gaps = [a - b for a, b in zip(run, hidden, strict=True)]
@@ -53,7 +60,7 @@ def _gradients(lab: Lab, around: AbstractContextManager[None]) -> list[np.ndarra
     start = lab.model.start
     with around, quiet(lab):
         if lab.overrides_train_step:
-            outcome = lab.run_step()
+            outcome = rerun_step(lab)
             if len(outcome.losses) != 1 or [len(one) for one in outcome.gradients] != [len(start)]:
                 raise NotApplicable("this train_step does not apply the gradient of one loss to all weights")
             found = outcome.gradients[0]

@@ -14,6 +14,7 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.lab.blind import quiet
 from lossproof.lab.lab import Lab
+from lossproof.lab.minimised import minimised
 from lossproof.lab.noise import differs
 from lossproof.lab.predictions import float_leaves, tensor_like, with_float_leaves
 from lossproof.lab.replace import replaced
@@ -61,7 +62,7 @@ def ignored_mask(lab: Lab) -> Ignored | None:
     mask, maker = passage.masks[0]
     if mask.all() or not mask.any() or any(not np.array_equal(mask, one) for one, _ in passage.masks):
         return None
-    for subject in lab.minimised():
+    for subject in lab.once(minimised):
         found: Ignored | None = lab.attempt(partial(_counted, lab, subject, mask, maker, passage))
         if found is not None:
             return found

@@ -22,13 +22,8 @@ def minimised(lab: Lab) -> tuple[Subject, ...]:
     Keras's own `compute_loss` adds every loss that has a weight. Code of the user's may evaluate a loss to report it
     only: there each loss is set to 0 and to 1, and belongs to the total if that moves.
     """
-
-    def experiment() -> tuple[Subject, ...]:
-        parts: list[Subject] = [loss for loss in lab.losses if _takes_part(lab, loss)]
-        return (*parts, *(one for one in (lab.objective, lab.step) if one is not None))
-
-    found: tuple[Subject, ...] = lab.once("minimised", experiment=experiment)
-    return found
+    parts: list[Subject] = [loss for loss in lab.losses if _takes_part(lab, loss)]
+    return (*parts, *(one for one in (lab.objective, lab.step) if one is not None))
 
 
 def pursued(lab: Lab) -> tuple[Subject, ...]:
@@ -46,7 +41,7 @@ def pursued(lab: Lab) -> tuple[Subject, ...]:
         return ()
     own = lab.overrides_compute_loss or lab.overrides_train_step
     found = []
-    for subject in minimised(lab):
+    for subject in lab.once(minimised):
         if isinstance(subject, LossSubject) and (subject.weight or 0.0) < 0.0:
             continue
         if isinstance(subject, LossSubject) and own:
@@ -71,7 +66,12 @@ def _total_with(lab: Lab, loss: Any, value: float) -> float:
 
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return keras.ops.convert_to_tensor(value) if self is loss else original(self, *args, **kwargs)
+            result = original(self, *args, **kwargs)
+            if self is not loss:
+                return result
+            # Still connected with the weights, so that a step can call PyTorch's `backward` on it.
+            nothing = 0.0 * keras.ops.sum(keras.ops.where(keras.ops.isfinite(result), result, 0.0))
+            return nothing + value
 
         return call
 

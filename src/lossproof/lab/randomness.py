@@ -26,8 +26,8 @@ from lossproof.lab.step import run_step
 from lossproof.lab.subject import Subject
 from lossproof.rules.rule import NotApplicable
 
-SLOW = 2.0
-"""Seconds of an evaluation beyond which no second one is made."""
+MOST_WORK = 1e9
+"""Multiplications of a forward pass (see `work`) beyond which no second one is made."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def frozen_randomness(lab: Lab) -> FrozenRandomness | None:
     """
     if lab.capture.model is None or mode_of(lab) == "eager":
         raise NotApplicable("the steps run eagerly")
-    if lab.evaluation.seconds > SLOW:
-        raise NotApplicable("one evaluation takes too long for a second one")
+    if lab.evaluation.work > MOST_WORK:
+        raise NotApplicable("one evaluation is too much work for a second one")
     generators = _generators(lab)
     run = partial(_eager, lab)
     first = run() if not generators else _seeded(generators, 0, run)

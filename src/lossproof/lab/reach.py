@@ -1,12 +1,12 @@
 """Searches the user's own data for rows on which the objective, or its gradient, is not finite.
 
 Every row's targets are tried with predictions that are at hand, which costs no forward pass; a row found so is then
-confirmed with the model's own predictions for it. As much of the data as time allows is tried with those at once.
+confirmed with the model's own predictions for it. Some of the data is tried with those at once. How much of either is
+bounded by the work, not by the clock: the same is found on a slow machine.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -20,20 +20,26 @@ from lossproof import keras_private
 from lossproof.capture.batch import ROWS, count_rows, in_memory, is_array, sample_rows, take_rows
 from lossproof.capture.objective import batch_sizes
 from lossproof.lab.blind import Point, quiet
-from lossproof.lab.lab import Lab, loss_subject
+from lossproof.lab.evaluation import Seen, at_once
+from lossproof.lab.lab import Lab
 from lossproof.lab.listen import listening
+from lossproof.lab.minimised import minimised
 from lossproof.lab.model import Forward
 from lossproof.lab.predictions import look_here
 from lossproof.lab.received import Batch, as_batch
 from lossproof.lab.subject import take
+from lossproof.lab.subjects import loss_subject
 from lossproof.lab.trouble import finite
-from lossproof.lab.weight_connection import look_at_weights
+from lossproof.lab.weight_connection import look_at_weights, looking_at
 
-SECONDS = 0.7
-"""For each of the two searches; what is not reached by then stays unsearched."""
+PASSES = 48
+"""Of the model forwards and back, with other rows, at most; of one that is large so many as `WORK` allows."""
+WORK = 1e9
+"""Multiplications of all these forward passes together: under a second on a core of these days."""
 CHUNK = 2048
-LEAST = 4096
-"""Rows whose targets are tried however long it takes, unless their predictions are large."""
+CHUNKS = 32
+"""Of rows whose targets are tried, at most; of large predictions so many as have `ELEMENTS` elements."""
+ELEMENTS = 1 << 23
 MANY = 8
 POOL = 1 << 26
 """How many batches, and bytes, are read at a time."""
@@ -106,18 +112,21 @@ def _received(lab: Lab, cut: dict[str, Any], size: int) -> Batch:
     return as_batch(next(iter(keras_private.epoch_data(cut))))
 
 
+def _passes(lab: Lab) -> int:
+    """How many more passes a search may take; of a step of the user's own, whose work is not known, a few."""
+    work = lab.evaluation.work
+    return min(PASSES, int(WORK / work)) if work else BATCHES
+
+
 def _size(lab: Lab) -> int:
     return int(count_rows(lab.batch.x) or 1)
 
 
 def _in_batches(lab: Lab, items: Iterator[Any]) -> Found | None:
-    deadline = time.perf_counter() + SECONDS
-    for number, item in enumerate(items, start=2):
+    for number, item in enumerate(islice(items, _passes(lab)), start=2):
         batch = as_batch(item)
         if not finite(whole(lab, batch)):
             return Found(batch, np.array([number]), number * _size(lab), np.array([], dtype=int))
-        if time.perf_counter() > deadline:
-            break
     return None
 
 
@@ -130,13 +139,13 @@ class Census:
 
 
 def census(lab: Lab) -> Census | None:
-    """A count over all rows of the user's arrays, as far as time allows; None where it cannot be taken."""
+    """A count over all rows of the user's arrays, as far as the work allows; None where it cannot be taken."""
 
     def experiment() -> Census | None:
         count = _count(lab)
         return _census(lab, count) if count and not lab.overrides_train_step and lab.losses else None
 
-    found: Census | None = lab.once("census", experiment=lambda: lab.attempt(experiment))
+    found: Census | None = lab.attempt(experiment)
     return found
 
 
@@ -149,27 +158,22 @@ def _count(lab: Lab) -> int:
 
 
 def _census(lab: Lab, count: int) -> Census:
-    deadline = time.perf_counter() + SECONDS
     predictions = [leaf for leaf in keras.tree.flatten(lab.forward.y_pred) if lab.backend.is_tensor(leaf)]
-    width = sum(lab.number(leaf)[:1].nbytes for leaf in predictions)
-    affordable = max(_size(lab), POOL // max(1, width))
-    step, least = min(count, CHUNK, affordable), min(LEAST, affordable)
-    if lab.backend.name == "jax" and count <= CHUNK:
-        step = min(count, _size(lab))  # of this size every operation is compiled already
+    width = max(1, sum(lab.number(leaf)[:1].size for leaf in predictions))
+    affordable = max(_size(lab), ELEMENTS // width)
+    step = min(count, CHUNK, affordable)
     bad: list[int] = []
     searched = 0
-    for start in range(0, count, step):
+    for start in range(0, min(count, CHUNKS * step, affordable), step):
         rows = np.arange(start, start + step)
         rows = rows if rows[-1] < count else np.arange(count - step, count)  # one size, compiled once
         bad += [int(row) for row in rows[_suspects(lab, rows)] if row >= start]
         searched = int(rows[-1]) + 1
-        if searched >= least and time.perf_counter() > deadline:
-            break
     return Census(np.array(bad, dtype=int), searched)
 
 
 def _by_targets(lab: Lab) -> Found | None:
-    taken = census(lab)
+    taken = lab.once(census)
     if taken is None:
         return None
     good = np.setdiff1d(np.arange(taken.searched), taken.bad)
@@ -188,11 +192,18 @@ def _suspects(lab: Lab, rows: np.ndarray) -> np.ndarray:
     # Only a compute_loss of the user's looks at the inputs.
     cut["x"] = take_rows(data["x"], rows) if lab.overrides_compute_loss else np.zeros((len(rows), 1), "float32")
     recycled = take(forward.y_pred, np.arange(len(rows)) % _size(lab))
-    with quiet(lab), listening() as hearing:
-        lab.model.compute_loss(_received(lab, cut, len(rows)), Forward(recycled, []))
+    batch, given = _received(lab, cut, len(rows)), Forward(recycled, [])
+
+    def run() -> Seen:
+        with listening() as hearing:
+            total = lab.model.compute_loss(batch, given)
+        return Seen(total, given, tuple(hearing.losses))
+
+    with quiet(lab):
+        seen = at_once(run)
     suspects = np.zeros(len(rows), dtype=bool)
-    parts = lab.minimised()
-    for position, heard in enumerate(hearing.losses):
+    parts = lab.once(minimised)
+    for position, heard in enumerate(seen.losses):
         if position < len(lab.losses) and all(lab.losses[position] is not part for part in parts):
             continue
         subject = loss_subject(heard, None, None)
@@ -211,7 +222,7 @@ def _in_partial(lab: Lab, count: int) -> Found | None:
     size = _size(lab)
     for rows in sorted(n for n in batch_sizes(lab.capture.call, lab.capture.data) if n < size):
         few = np.arange(rows)
-        subjects = [one for one in lab.minimised() if one is not lab.step]
+        subjects = [one for one in lab.once(minimised) if one is not lab.step]
         points = [lab.attempt(partial(look_here, lab, one.rows(few))) for one in subjects]
         if all(point is None or finite(point) for point in points):
             continue
@@ -224,27 +235,25 @@ def _in_partial(lab: Lab, count: int) -> Found | None:
 
 
 def _by_forward(lab: Lab, count: int) -> Found | None:
-    if lab.backend.has_values_while_differentiating and lab.evaluation.seconds > SECONDS:
-        return None  # one pass takes longer than all of them may
-    deadline = time.perf_counter() + SECONDS
-    size, searched = _size(lab), 0
+    size, searched, passes = _size(lab), 0, _passes(lab)
     asked = int(lab.capture.data.get("batch_size") or size)
     if asked <= count and not all(np.isfinite(value) for logs in lab.capture.logs for value in logs.values()):
         size = asked  # the run met it: kernels round by the size of the batch
-        deadline += 4.0 * SECONDS
-    for rows in _order(lab, count, size):
+        passes = 4 * max(1, passes)
+    look = looking_at(lab) if lab.capture.training else partial(whole, lab)
+    for rows in _order(lab, count, size) if passes else ():
         # Keras's adapters cost more than a small model: they are asked once for several batches.
         pool = rows_of_data(lab, rows)
         for start in range(0, len(rows) - size + 1, size):
             part = np.arange(start, start + size)
             batch = Batch(*(take(data, part) for data in (pool.x, pool.y, pool.sample_weight)))
-            point = lab.attempt(partial(whole, lab, batch))
+            point = lab.attempt(partial(look, batch))
             if point is None:
                 return None
-            searched += size
+            searched, passes = searched + size, passes - 1
             if not finite(point):
                 return Found(batch, rows[part], searched, np.array([], dtype=int))
-            if time.perf_counter() > deadline:
+            if passes <= 0:
                 return None
     return None
 

@@ -20,8 +20,10 @@ from lossproof.lab.backends.base import Tensor
 from lossproof.lab.blind import quiet
 from lossproof.lab.bounds import bounds_of, right_predictions
 from lossproof.lab.lab import Lab
+from lossproof.lab.minimised import minimised
 from lossproof.lab.noise import differs
 from lossproof.lab.predictions import float_leaves, look
+from lossproof.lab.step import rerun_step
 from lossproof.lab.subject import StepSubject, Subject
 
 STEADY = 0.1
@@ -76,7 +78,7 @@ def misread(lab: Lab) -> Iterator[Misread]:
         outside = (probe.given < -OUTSIDE) | (probe.given > 1.0 + OUTSIDE)
         # A loss may refuse predictions that are neither, as torch's does where the arguments are exchanged.
         one = lab.attempt(partial(probe.for_probabilities, outside) if outside.any() else probe.for_logits)
-        if one is not None and any(part is subject for part in lab.minimised()):
+        if one is not None and any(part is subject for part in lab.once(minimised)):
             found = True
             yield one
 
@@ -255,5 +257,5 @@ def _total_in_graph(lab: Lab, hide: bool) -> float:
     run: Callable[..., Tensor] = lab.backend.stages(total, "graph")
     with keras_private.logits_hidden() if hide else nullcontext(), quiet(lab):
         if lab.overrides_train_step:
-            return sum(lab.run_step().losses)
+            return sum(rerun_step(lab).losses)
         return float(np.sum(lab.number(run(*lab.model.start))))

@@ -56,7 +56,7 @@ class Reported:
     """The names under which `model.metrics` report metrics that the steps did not update."""
 
 
-def halves(lab: Lab) -> tuple[Batch, Batch]:
+def in_halves(lab: Lab) -> tuple[Batch, Batch]:
     """The captured batch in two halves.
 
     Raises:
@@ -118,6 +118,49 @@ def report(lab: Lab, kind: Kind, batches: Sequence[Batch], reset: Literal["model
             name for name, one in names.items() if name in reported and one.variables and id(one) not in touched
         )
     return Reported(returned, reported, holders, tuple(outcome.losses), unchanged)
+
+
+def reported(
+    lab: Lab, kind: Kind, halves: bool = False, reset: Literal["model", "all"] | None = None
+) -> Reported | None:
+    """What Keras reports of a step on the captured batch (or on its halves in turn); None where it cannot be run.
+
+    See `report`.
+    """
+    ran: Reported | None = lab.attempt(lambda: report(lab, kind, in_halves(lab) if halves else (lab.batch,), reset))
+    return ran
+
+
+def evaluated(lab: Lab) -> bool:
+    """Whether the script evaluates this model: on its own, or in the captured `fit`."""
+    data, model = lab.capture.data, lab.capture.model
+    if data.get("validation_data") is not None or data.get("validation_split"):
+        return True
+    return any(one.call in ("evaluate", "test_on_batch") and one.model is model for one in lab.run.captures)
+
+
+def compiled_total(lab: Lab) -> float:
+    """What `compute_loss` makes of the captured batch, whatever a step of the user's does."""
+    with lab.undisturbed(), lab.model.scope():
+        total = lab.model.compute_loss(lab.batch, lab.model.forward(lab.batch.x))
+        return float(np.sum(lab.number(total)))
+
+
+def compiled_metrics(lab: Lab) -> dict[str, float]:
+    """The results of the metrics given to `compile` on the captured batch alone."""
+    compiled = keras_private.compile_metrics(lab.capture.model)
+
+    def experiment() -> dict[str, float]:
+        compiled.reset_state()
+        batch, y_pred = lab.batch, lab.forward.y_pred
+        compiled.update_state(batch.y, y_pred, sample_weight=batch.sample_weight)
+        results = {name: lab.number(value) for name, value in compiled.result().items()}
+        return {name: float(value.reshape(())) for name, value in results.items() if value.size == 1}
+
+    if compiled is None:
+        return {}
+    with lab.undisturbed(), lab.model.scope(collect=False):
+        return lab.attempt(experiment) or {}
 
 
 def every_metric(model: Any) -> list[Any]:
@@ -257,7 +300,7 @@ class Scale:
 def scale_of_report(lab: Lab) -> Scale | None:
     """The scale, where it is the same on both halves of the batch to a few units in the last place."""
     ratios = []
-    for half in halves(lab):
+    for half in in_halves(lab):
         ran = report(lab, "train", (half,))
         with lab.model.scope():
             total = float(lab.number(lab.model.compute_loss(half, lab.model.forward(half.x))).sum())

@@ -12,6 +12,11 @@ def shared_positions(lab: Lab, other: Training) -> dict[int, int]:
     return {i: theirs[id(variable)] for i, variable in enumerate(lab.model.trainable) if id(variable) in theirs}
 
 
+def shared_weights(lab: Lab, other: Training) -> int:
+    """How many trainable weights this model shares with an earlier training."""
+    return len(shared_positions(lab, other))
+
+
 def total_with_shared(lab: Lab, other: Training) -> float | None:
     """The objective with the shared weights as they were when the other training began."""
     if other.began_trainable is None:

@@ -13,6 +13,7 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.lab.backends.base import Tensor
 from lossproof.lab.blind import quiet
+from lossproof.lab.failure import needed
 from lossproof.lab.intent import Stops, custom_gradients
 from lossproof.lab.lab import Lab
 from lossproof.lab.numeric import Slope, holds_closer, noise_of, slope
@@ -42,7 +43,7 @@ class Comparison:
         return self.numeric.contradicts(self.autodiff)
 
 
-def in_predictions(lab: Lab, subject: Subject) -> Comparison | None:
+def slopes_in_predictions(lab: Lab, subject: Subject) -> Comparison | None:
     """Compare along random directions in the predictions, in float64 where the user's code allows it.
 
     None where autodiff is not contradicted: by most of the directions that have a numeric slope, and by two at least.
@@ -50,13 +51,17 @@ def in_predictions(lab: Lab, subject: Subject) -> Comparison | None:
     Raises:
         NotApplicable: The gradient is the user's own (`custom_gradient`, `no_grad`), or it cannot be had.
     """
-    if not float_leaves(lab, subject):
+    with needed("the gradient cannot be computed"):
+        leaves = float_leaves(lab, subject)
+    if not leaves:
         raise NotApplicable("the predictions are not floating point numbers")
+    contradiction = None
     # The user's intentions are asked for only where there is something to explain: it takes longer.
-    for careful in (False, True):
-        contradiction = _contradiction(_compared(lab, subject, careful))
-        if contradiction is None:
-            return None
+    with needed("the gradient cannot be computed"):
+        for careful in (False, True):
+            contradiction = _contradiction(_compared(lab, subject, careful))
+            if contradiction is None:
+                break
     return contradiction
 
 
@@ -68,7 +73,7 @@ def _contradiction(comparisons: list[Comparison]) -> Comparison | None:
 
 def _compared(lab: Lab, subject: Subject, careful: bool) -> list[Comparison]:
     with lab.backend.double_precision():
-        found = lab.attempt(lambda: _compare(lab, _widened(subject), "float64", careful))
+        found = lab.attempt(lambda: _compare(lab, widened(subject), "float64", careful))
     if found is None:  # the user's code insists on a dtype
         return _compare(lab, subject, "float32", careful)
     comparisons: list[Comparison] = found
@@ -174,8 +179,8 @@ def _direction(random: np.random.Generator, point: np.ndarray, relative: bool) -
     return random.uniform(-1.0, 1.0, size=point.shape) * size
 
 
-def _widened(subject: Subject) -> Subject:
-    """The same with every floating point number in float64."""
+def widened(subject: Subject) -> Subject:
+    """The same subject with every floating point number in float64."""
 
     def widen(leaf: Any) -> Any:
         if not hasattr(leaf, "dtype") or "float" not in keras.backend.standardize_dtype(leaf.dtype):

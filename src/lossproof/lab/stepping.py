@@ -57,17 +57,20 @@ def foreign(lab: Lab) -> Foreign | None:
     return Foreign(len(known), len(unknown), ids <= own, iterations)
 
 
-def one_step(lab: Lab, state: Sequence[np.ndarray] | None = None, weights: Sequence[Any] | None = None) -> Step:
-    """One step on the captured batch with a fresh optimizer of the user's settings.
+def one_step(lab: Lab, state: bool = False, weights: Sequence[Any] | None = None) -> Step | None:
+    """One step on the captured batch with a fresh optimizer of the user's settings; None where it is refused.
 
     Args:
         lab: The laboratory.
-        state: The variables of an optimizer that has run, to start from.
+        state: Whether it starts from what the user's optimizer brought along.
         weights: The variables to train; the trainable ones by default.
-
-    Raises:
-        Whatever the optimizer or the objective raises, a `ValueError` if the state does not fit.
     """
+    step: Step | None = lab.attempt(lambda: _one_step(lab, lab.capture.optimizer_state if state else None, weights))
+    return step
+
+
+def _one_step(lab: Lab, state: Sequence[np.ndarray] | None, weights: Sequence[Any] | None) -> Step:
+    """Raises whatever the optimizer or the objective raises, a `ValueError` if the state does not fit."""
     backend = running_backend()
     fresh = _fresh(lab)
     trained = list(lab.model.trainable if weights is None else weights)
@@ -135,6 +138,11 @@ def refusal(lab: Lab) -> Exception | None:
         except Exception as error:  # of Keras, about the weights
             return error
     return None
+
+
+def weights_of(lab: Lab, ids: frozenset[int]) -> list[Any]:
+    """The variables of the model with these `id`s, in its order."""
+    return [variable for variable in lab.model.model.variables if id(variable) in ids]
 
 
 def layers_with(lab: Lab, ids: frozenset[int]) -> list[str]:

@@ -20,6 +20,7 @@ from lossproof.capture.values import Slot, reachable
 from lossproof.findings.finding import Place
 from lossproof.lab.backends.base import Tensor
 from lossproof.lab.compiled import CompiledObjective
+from lossproof.lab.following import place_of_reading
 from lossproof.lab.lab import Lab
 from lossproof.lab.replace import replaced
 from lossproof.rules.rule import NotApplicable
@@ -101,7 +102,7 @@ class _Replay:
             roots[model.name] = model
         slots = reachable(roots, lambda value: isinstance(value, keras.KerasTensor))
         found = {(slot.name, id(slot.read())): slot for slot in slots}
-        return [_symbol(_shown(slot), slot.read(), slot, self.lab.place_of_reading(slot)) for slot in found.values()]
+        return [_symbol(_shown(slot), slot.read(), slot, place_of_reading(slot)) for slot in found.values()]
 
     def _total(self, symbols: Sequence[Symbol], reads: list[Symbol]) -> float | None:
         """The total with these symbols replaced; `reads` receives the symbols that are read from layers meanwhile."""

@@ -16,6 +16,7 @@ from lossproof.lab.backends.base import Tensor
 from lossproof.lab.compiled import CompiledObjective
 from lossproof.lab.following import mode_of, state_of
 from lossproof.lab.lab import Lab
+from lossproof.lab.places import place_of_failure
 from lossproof.lab.received import Batch
 from lossproof.lab.staging import open_rows
 from lossproof.lab.step import rehearsed, run_step
@@ -188,7 +189,7 @@ def _raised(run: Callable[[], Any]) -> Exception | None:
 
 def _same(lab: Lab, error: Exception) -> bool:
     """Whether it is what stopped the script: of the same type, raised by the same expression of the user's."""
-    here, there = place_of_traceback(error.__traceback__), lab.place_of_failure()
+    here, there = place_of_traceback(error.__traceback__), lab.once(place_of_failure)
     if here is None or there is None or type(error) is not type(lab.capture.error):
         return False
     return (here.file, here.line, here.column) == (there.file, there.line, there.column)

@@ -86,7 +86,10 @@ def inactive(lab: Lab) -> Inactive | None:
     if not sensitive(model):
         return None
     with _heard() as in_step:
-        run_step(lab.model, lab.batch)
+        if lab.overrides_train_step:
+            run_step(lab.model, lab.batch)
+        else:
+            _rehearse(lab)
     asleep = [one for one in in_step.values() if not one.active]
     if not asleep:
         return None
@@ -105,6 +108,16 @@ def inactive(lab: Lab) -> Inactive | None:
     first, (change, scale) = moved[0]
     where, within = _whose(lab, first)
     return Inactive(tuple(one.layer.name for one, _ in moved), change, scale, where, within, before, after)
+
+
+def _rehearse(lab: Lab) -> None:
+    """The calls of a forward pass as Keras's own step makes it."""
+
+    def forward() -> None:
+        with lab.undisturbed(), lab.model.scope():
+            lab.model.forward(lab.batch.x)
+
+    lab.backend.outline(forward)
 
 
 @contextmanager

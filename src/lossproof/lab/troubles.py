@@ -8,6 +8,7 @@ from functools import partial
 from lossproof.lab.blame import in_loss, in_model, subjects_on
 from lossproof.lab.blind import Point
 from lossproof.lab.lab import Lab
+from lossproof.lab.minimised import minimised
 from lossproof.lab.modes import under_xla, where_it_shows
 from lossproof.lab.reach import Found, search, whole
 from lossproof.lab.received import Batch
@@ -19,12 +20,11 @@ from lossproof.lab.weight_connection import captured_point
 
 def troubles(lab: Lab) -> tuple[Trouble, ...]:
     """What was found; at most one for each loss, the value before the gradient, what is met before what will be."""
-    found: tuple[Trouble, ...] = lab.once("troubles", experiment=lambda: tuple(_troubles(lab)))
-    return found
+    return tuple(_troubles(lab))
 
 
 def _troubles(lab: Lab) -> Iterator[Trouble]:
-    losses = [one for one in lab.minimised() if one is not lab.step]
+    losses = [one for one in lab.once(minimised) if one is not lab.step]
     if lab.capture.model is None:
         for subject in losses:
             yield from in_loss(lab, subject, "captured", None)
@@ -43,7 +43,7 @@ def _troubles(lab: Lab) -> Iterator[Trouble]:
 
 def _on_data(lab: Lab) -> Iterator[Trouble]:
     """On the captured batch; where that is finite, on the rest of the data."""
-    base = captured_point(lab)
+    base = lab.once(captured_point)
     if base is None:
         return
     if not finite(base):

@@ -10,11 +10,12 @@ import keras
 import numpy as np
 
 from lossproof.lab.coupling import HALF_OF_THE_DIGITS, perfect_predictions
-from lossproof.lab.lab import Lab, loss_subject
+from lossproof.lab.lab import Lab
 from lossproof.lab.listen import listening
 from lossproof.lab.localize.shapes import shape_of
 from lossproof.lab.predictions import tensor_like
 from lossproof.lab.subject import LossSubject
+from lossproof.lab.subjects import loss_subject
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from keras import layers, ops
 
 import lossproof
 
+from ..gradient.small_models import stepping
+
 SIZE, INPUTS = 32, 6
 rng = np.random.default_rng(3)
 X = rng.normal(size=(SIZE, INPUTS)).astype("float32")
@@ -207,3 +209,15 @@ def test_what_agrees_is_silent(name: str) -> None:
 def test_a_loss_that_refuses_what_is_tried_is_none_of_it() -> None:
     """With its arguments exchanged torch's cross-entropy takes no prediction beyond 1."""
     assert not found(model(4, "sigmoid"), lambda t, p: keras.losses.binary_crossentropy(p, t), TAGS)
+
+
+@pytest.mark.parametrize(("activation", "count"), [("sigmoid", 1), (None, 0)])
+def test_in_a_step_of_the_users(activation: str | None, count: int) -> None:
+    crossentropy = keras.losses.BinaryCrossentropy(from_logits=True)
+    inputs = keras.Input((INPUTS,))
+    outputs = layers.Reshape((1,))(layers.Dense(1, activation=activation)(inputs))
+    net = stepping(crossentropy)(inputs, outputs)
+    net.compile(optimizer="sgd")
+    report = lossproof.check(net, X, YES, select=["LP406"], batch_size=SIZE)
+    assert not report.crashed, report.crashed
+    assert len(report.findings) == count

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import keras
 import numpy as np
 
 from lossproof import keras_private
 from lossproof.capture.userfiles import holds_user_function
 from lossproof.lab.backends.base import Mode, Tensor
-from lossproof.lab.backends.host import host_generators
+from lossproof.lab.backends.host import host_generators, host_state, kept_host_generators, set_host_state
+from lossproof.lab.backends.inner import InnerGradients
+from lossproof.lab.backends.inner_jax import JaxInnerGradients
+from lossproof.lab.backends.jax_programs import Programs
+from lossproof.lab.backends.passing import Passing
 from lossproof.lab.replace import replaced
 
 
@@ -24,8 +30,14 @@ class JaxBackend:
     has_values_while_differentiating = False
     looks_through_predictions = False
 
+    def __init__(self) -> None:
+        self._programs = Programs()
+
     def tensor(self, array: Any, dtype: str | None = None) -> Tensor:
-        return jnp.asarray(array, dtype=dtype)
+        if isinstance(array, jax.Array):
+            return jnp.asarray(array, dtype=dtype)
+        with jax.ensure_compile_time_eval():  # concrete inside of a trace as well; and there is nothing to compile
+            return jax.device_put(np.asarray(array, dtype=None if dtype is None else jnp.dtype(dtype)))
 
     def numpy(self, tensor: Tensor) -> np.ndarray:
         if getattr(tensor, "dtype", None) in (jnp.bfloat16, jnp.float16):
@@ -45,11 +57,39 @@ class JaxBackend:
         def total(*tensors: Tensor) -> Tensor:
             return jnp.sum(function(*tensors))
 
-        value, gradients = jax.value_and_grad(total, argnums=tuple(range(len(inputs))))(*inputs)
+        differentiated = jax.value_and_grad(total, argnums=tuple(range(len(inputs))))
+        value, gradients = self._programs.prepared(differentiated, *inputs)(*inputs)
         return value, list(gradients)
+
+    def at_once(self, function: Callable[..., Any], *args: Any) -> Any:
+        return self._programs.prepared(function, *args)(*args)
+
+    def prepared(self, function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
+        return self._programs.prepared(function, *args)
+
+    def rows(self, tensor: Tensor, index: np.ndarray) -> Tensor:
+        if self.is_concrete(tensor):
+            return jax.device_put(np.asarray(tensor)[index])  # nothing to compile
+        return jnp.take(jnp.asarray(tensor), index.astype("int32"), axis=0)
+
+    def outline(self, function: Callable[[], None]) -> None:
+        try:
+            jax.eval_shape(function)
+        except Exception:  # the user's code looks at values
+            function()
 
     def stages(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
         return function if mode == "eager" else jax.jit(function)
+
+    def frozen(self, function: Callable[..., Any], mode: Mode) -> Callable[..., Any]:
+        held: list[Callable[..., Any]] = []
+
+        def run(*args: Any) -> Any:
+            if not held:
+                held.append(self._programs.prepared(function, *args))
+            return held[0](*args)
+
+        return function if mode == "eager" else run
 
     def stepped(
         self, function: Callable[..., Any], mode: Mode, examples: Sequence[Tensor], open_rows: bool
@@ -71,6 +111,23 @@ class JaxBackend:
     def simulated_replicas(self, number: int) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def distribution_size(self) -> int | None:
+        distribution = keras.distribution.distribution()
+        return None if distribution is None else int(np.size(distribution.device_mesh.devices))
+
+    def settled_devices(self) -> int:
+        return len(jax.devices())
+
+    def on_all_devices(self, tensor: Tensor, rows: bool) -> Tensor:
+        distribution = keras.distribution.distribution()
+        if distribution is None or not self.is_tensor(tensor):
+            return tensor
+        mesh = distribution.device_mesh
+        axes = [None] * len(tensor.shape)
+        if rows and axes and tensor.shape[0] % np.size(mesh.devices) == 0:
+            axes[0] = mesh.axis_names[0]
+        return keras.distribution.distribute_tensor(tensor, keras.distribution.TensorLayout(axes, mesh))
+
     def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
         return function
 
@@ -82,6 +139,34 @@ class JaxBackend:
         # JAX has no global generator of its own; Keras's seed generators are variables.
         with host_generators():
             yield
+
+    def gradients(
+        self, function: Callable[..., tuple[Sequence[Tensor], Any]], inputs: Sequence[Tensor]
+    ) -> tuple[list[list[Tensor | None]], Any]:
+        def scalars(*tensors: Tensor) -> tuple[list[Tensor], Any]:
+            found, rest = function(*tensors)
+            return list(found), rest
+
+        values, pull, rest = jax.vjp(scalars, *inputs, has_aux=True)
+        rows = []
+        for k in range(len(values)):
+            seeds = [jnp.ones_like(value) if i == k else jnp.zeros_like(value) for i, value in enumerate(values)]
+            rows.append(list(pull(seeds)))
+        return rows, rest
+
+    def taken(self, arguments: tuple[Any, ...], count: int, kept: dict[Any, Any]) -> tuple[Any, tuple[Any, ...]]:
+        state, iterator = arguments
+        try:
+            data = next(iterator)
+        except StopIteration:  # the step will find that out itself
+            return None, arguments
+        return data, (state, itertools.chain([data], iterator))
+
+    def kept_randomness(self) -> AbstractContextManager[None]:
+        return kept_host_generators()
+
+    def stored_gradients(self, variables: Sequence[Any]) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def double_precision(self) -> AbstractContextManager[None]:
         context: AbstractContextManager[None] = jax.enable_x64(True)
@@ -111,6 +196,32 @@ class JaxBackend:
 
         jax.jvp(run, tuple(inputs), tuple(directions))
         return results[0]
+
+    def random_state(self) -> Any:
+        return (host_state(),)
+
+    def set_random_state(self, state: Any) -> None:
+        set_host_state(state[0])
+
+    batches_from = "get_jax_iterator"
+
+    def passing(self, batches: Any, pass_on: Callable[[Any], Any], example: Any) -> Any:
+        return Passing(batches, pass_on)
+
+    def mode_of(self, tensors: Sequence[Tensor]) -> Mode:
+        return "jit" if any(isinstance(one, jax.core.Tracer) for one in tensors) else "eager"
+
+    def tell(self, note: Callable[[list[np.ndarray]], None], tensors: Sequence[Tensor]) -> None:
+        if self.mode_of(tensors) == "eager":
+            note([self.numpy(one) for one in tensors])
+        else:
+            jax.debug.callback(lambda *told: note([np.asarray(one) for one in told]), *tensors, ordered=True)
+
+    def settle(self) -> None:
+        jax.effects_barrier()
+
+    def inner_gradients(self) -> InnerGradients:
+        return JaxInnerGradients()
 
     @contextmanager
     def lenient_conversions(self) -> Iterator[None]:

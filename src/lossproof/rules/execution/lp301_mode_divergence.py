@@ -84,14 +84,18 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.following import mode_of
+        from lossproof.lab.minimised import minimised
+        from lossproof.lab.staging import divergence
+
         if lab.capture.model is None:
             raise NotApplicable("there is no model, only a loss")
-        if lab.mode == "eager":
+        if mode_of(lab) == "eager":
             raise NotApplicable("the steps run eagerly")
         if lab.capture.error is not None:
             raise NotApplicable("the call failed")
-        for subject in lab.minimised():
-            found = lab.divergence(subject)
+        for subject in lab.once(minimised):
+            found = lab.once(divergence, subject)
             if found is not None:
                 yield self._finding(lab, subject, found)
                 return  # a compute_loss holds the losses

@@ -31,11 +31,11 @@ class FrozenValue(Rule):
         "assignment on JAX); later changes have no effect"
     )
     explanation = """
-TensorFlow and JAX run your Python code once, to trace the step. A Python number that it reads (an attribute, a closure, a
-global) becomes a constant of the compiled step: a callback that changes it later prints the new value and trains with
-the old one. On JAX the same holds for a `keras.Variable` that the model does not track, and an assignment to a tracked one
-in the middle of an epoch is overwritten, because steps carry the state along. Entries of `loss_weights` are copied by
-`compile` on every backend. PyTorch runs eagerly and follows.
+TensorFlow and JAX run your Python code once, to trace the step. A Python number that it reads (an attribute, a closure,
+a global, the strength of a regularizer) becomes a constant of the compiled step: a callback that changes it later
+prints the new value and trains with the old one. On JAX the same holds for a `keras.Variable` that the model does not
+track, and an assignment to a tracked one in the middle of an epoch is overwritten, because steps carry the state along.
+Entries of `loss_weights` are copied by `compile` on every backend. PyTorch runs eagerly and follows.
 
 **Proof.** The values that your objective can read are noted when training begins, and again at each epoch. For one that
 your script changed: the step is traced with the old value and run with the new one (the loss does not move), then
@@ -45,6 +45,7 @@ traced anew (it does).
 `assign` to it in `on_epoch_begin`. That is live on every backend.
 """
     source = (
+        "https://github.com/keras-team/keras/issues/4813",
         "keras/src/backend/jax/trainer.py: only variables of the model enter the jitted step",
         "keras/src/trainers/compile_utils.py, CompileLoss.build: loss_weights are packed once",
         "https://github.com/keras-team/keras/issues/13826",
@@ -117,6 +118,8 @@ model.fit(x, y, epochs=3, callbacks=[Anneal()], verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.following import following, with_variable
+
         capture = lab.capture
         known = capture.changes.changed
         if capture.model is not None and not (known or capture.lost):
@@ -127,16 +130,18 @@ model.fit(x, y, epochs=3, callbacks=[Anneal()], verbose=0)
             raise NotApplicable("no value that the objective can read was changed while it was trained")
         _ = lab.evaluation
         for change in [*known.values(), *own]:
-            outcome = lab.attempt(partial(lab.following, change))
+            outcome = lab.attempt(partial(lab.once, following, change))
             if outcome is not None and outcome.stuck:
                 yield self._frozen(lab, change, outcome)
         for lost in capture.lost:
-            values = lab.attempt(partial(lab.with_variable, lost.variable, lost.value))
+            values = lab.attempt(partial(lab.once, with_variable, lost.variable, lost.value))
             if values is not None and differs(*values):
                 yield self._lost(lost, *values)
                 break
 
     def _frozen(self, lab: Lab, change: Change, outcome: Following) -> Finding:
+        from lossproof.lab.following import place_of_reading
+
         name = change.slot.name
         old, new = _shown(change.before), _shown(change.after)
         copied = name.startswith("loss_weights[")
@@ -146,7 +151,7 @@ model.fit(x, y, epochs=3, callbacks=[Anneal()], verbose=0)
             severity=Severity.ERROR,
             title=f"{name} is {old} for the compiled step, whatever the script makes of it",
             where=(lab.capture.compiled.where if copied and lab.capture.compiled else None)
-            or lab.place_of_reading(change.slot)
+            or place_of_reading(change.slot)
             or lab.capture.where,
             measured=f"1 batch; {name} changed from {old} to {new} {change.when}",
             explanation=(

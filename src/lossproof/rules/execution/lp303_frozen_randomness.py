@@ -85,9 +85,11 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.randomness import frozen_randomness
+
         if lab.capture.error is not None or not lab.capture.training:
             raise NotApplicable("nothing was trained by this call")
-        found = lab.attempt(lab.frozen_randomness)
+        found = lab.attempt(lambda: lab.once(frozen_randomness))
         if found is not None:
             yield self._finding(lab, found)
 

@@ -84,10 +84,12 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.traceability import untraceable
+
         error = lab.capture.error
         if error is None or lab.capture.model is None:
             raise NotApplicable("nothing raised")
-        found = lab.untraceable()
+        found = lab.attempt(lambda: lab.once(untraceable))
         if found is not None:
             yield self._finding(lab, found)
 

@@ -82,13 +82,16 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.fused import slopes_in_weights
+        from lossproof.lab.slopes import slopes_in_predictions
+
         reasons: list[str] = []
         answered = False
         for subject in lab.subjects:
             if subject.kind == "train_step":
                 continue
             try:
-                wrong = lab.slopes_in_predictions(subject)
+                wrong = lab.once(slopes_in_predictions, subject)
             except NotApplicable as reason:
                 reasons.append(str(reason))
                 continue
@@ -97,7 +100,7 @@ model.fit(x, y, verbose=0)
                 yield self._in_predictions(lab, subject, wrong)
                 return
         try:
-            comparison = lab.slopes_in_weights() if lab.capture.model is not None else None
+            comparison = lab.once(slopes_in_weights) if lab.capture.model is not None else None
             answered = answered or comparison is not None or not reasons
         except NotApplicable as reason:
             reasons.append(str(reason))
@@ -150,6 +153,8 @@ model.fit(x, y, verbose=0)
         )
 
     def _in_weights(self, lab: Lab, one: Comparison) -> Finding:
+        from lossproof.lab.places import place_of_predictions_use
+
         rows = []
         if one.gradients is not None:
             run, chain = one.gradients
@@ -165,7 +170,7 @@ model.fit(x, y, verbose=0)
             name=self.name,
             severity=Severity.ERROR,
             title="the gradient is not the derivative of the loss",
-            where=lab.place_of_predictions_use(),
+            where=lab.once(place_of_predictions_use),
             explanation=(
                 "TensorFlow's Keras finds the logits behind these predictions and takes the gradient of a fused "
                 "operation, which is right only for targets that sum to 1 in each sample. The value stays right, so "

@@ -46,6 +46,7 @@ instead of its sign, written in `keras.ops`. Keep the score itself as a metric.
         "https://github.com/rstudio/keras3/issues/515",
         "https://github.com/keras-team/keras/issues/16998",
     )
+    yields_to = ("LP307",)
     guilty = """
 import keras
 import numpy as np
@@ -91,25 +92,31 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.connection import blind
+        from lossproof.lab.minimised import minimised
+        from lossproof.lab.weight_connection import blind_to_weights
+
         if lab.capture.call in ("evaluate", "test_on_batch"):
             raise NotApplicable("nothing is trained by this call")
         if lab.capture.model is not None and not lab.model.trainable:
             raise NotApplicable("the model has no trainable weights")
         found = False
         own = [one for one in (lab.objective, lab.step) if one is not None]
-        for subject in lab.minimised():
+        for subject in lab.once(minimised):
             if not any(subject is one for one in own):
-                blind = lab.blind(subject)
-                if blind is not None:
+                proof = lab.once(blind, subject)
+                if proof is not None:
                     found = True
-                    yield self._finding(lab, subject, blind)
+                    yield self._finding(lab, subject, proof)
         for whole in own:
-            blind = None if found else lab.blind(whole) or lab.blind_to_weights()
-            if blind is not None:
-                yield self._finding(lab, whole, blind)
+            proof = None if found else lab.once(blind, whole) or lab.once(blind_to_weights)
+            if proof is not None:
+                yield self._finding(lab, whole, proof)
 
     def _finding(self, lab: Lab, subject: Subject, blind: Blind) -> Finding:
-        event = lab.vanishing(subject)
+        from lossproof.lab.connection import vanishing
+
+        event = lab.once(vanishing, subject)
         of = f" of output {subject.output!r}" if subject.output else ""
         failed = lab.capture.error is not None and lab.capture.steps == 0
         moved = f"the {blind.subject} {blind.moved}"

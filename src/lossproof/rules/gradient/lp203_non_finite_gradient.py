@@ -46,6 +46,7 @@ with a mask, replace the *operand* where it is not valid, `ops.sqrt(ops.where(va
         "tensorflow/core/kernels/cwise_ops.h, sqrt_grad: 0 where the incoming gradient is 0",
         "https://docs.jax.dev/en/latest/faq.html#gradients-contain-nan-where-using-where",
     )
+    yields_to = ("LP307",)
     guilty = """
 import keras
 import numpy as np
@@ -88,9 +89,11 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.troubles import troubles
+
         if lab.capture.call in ("evaluate", "test_on_batch"):
             raise NotApplicable("no gradient is taken by this call")
-        for trouble in lab.troubles():
+        for trouble in lab.once(troubles):
             if trouble.kind == "gradient":
                 yield self._finding(lab, trouble)
 

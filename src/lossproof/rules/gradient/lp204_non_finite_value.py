@@ -43,6 +43,7 @@ In float32 `1 - 1e-8` is 1, so an epsilon must not be smaller than 1e-7.
         "keras/src/backend/common/backend_utils.py and keras/src/losses/losses.py: built-in losses clip by epsilon()",
         "https://whosebug.com/question/4068767/Custom-Keras-loss-function-that-conditionally-creates-a-zero-gradient",
     )
+    yields_to = ("LP307",)
     guilty = """
 import keras
 import numpy as np
@@ -88,7 +89,9 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        for trouble in lab.troubles():
+        from lossproof.lab.troubles import troubles
+
+        for trouble in lab.once(troubles):
             if trouble.kind == "value":
                 yield self._finding(lab, trouble)
 

@@ -105,9 +105,11 @@ restored.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.persistence import unloadable
+
         if lab.capture.model is None:
             raise NotApplicable("there is no model, only a loss")
-        found = lab.unloadable()
+        found = lab.once(unloadable)
         if found is not None:
             yield self._finding(lab, found)
 

@@ -74,9 +74,11 @@ restored.fit(x, y, verbose=0)
     )
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.persistence import changed_by_file
+
         if lab.capture.model is None:
             raise NotApplicable("there is no model, only a loss")
-        found = lab.changed_by_file()
+        found = lab.once(changed_by_file)
         if found is not None:
             yield self._finding(lab, found)
 

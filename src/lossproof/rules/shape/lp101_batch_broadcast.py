@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -85,21 +86,26 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.alignment import alignments
+        from lossproof.lab.pairs import all_pairs
+
         subjects = [*lab.subjects, *lab.metrics]
         found = list(self._of_ranks(lab, subjects))
         if not found:
-            pairs = [(one, lab.all_pairs(one)) for one in lab.losses]
+            pairs = [(one, lab.attempt(partial(lab.once, all_pairs, one))) for one in lab.losses]
             found = [self._all_pairs(lab, one, proof) for one, proof in pairs if proof is not None]
-        if not found and not any(lab.alignments(subject) for subject in subjects) and not lab.losses:
+        if not found and not any(lab.once(alignments, subject) for subject in subjects) and not lab.losses:
             raise NotApplicable("neither targets nor weights have one number per row")
         yield from found
 
     def _of_ranks(self, lab: Lab, subjects: Sequence[Subject]) -> Iterator[Finding]:
         """Targets or weights with one number per row, whose rank alone makes the pairs."""
+        from lossproof.lab.alignment import alignments, moved_into_range
+
         for subject in subjects:
-            for alignment in lab.alignments(subject):
+            for alignment in lab.once(alignments, subject):
                 finding = self._proven(lab, alignment, "")
-                moved = None if finding is not None else lab.moved_into_range(alignment)
+                moved = None if finding is not None else moved_into_range(alignment)
                 if moved is not None:
                     finding = self._proven(lab, moved, ", predictions in the range of the targets")
                 if finding is not None:
@@ -107,6 +113,8 @@ model.fit(x, y, verbose=0)
                     break
 
     def _proven(self, lab: Lab, alignment: Alignment, remark: str) -> Finding | None:
+        from lossproof.lab.alignment import beaten_by_a_constant, dealt, pairing
+
         subject, aligned = alignment.subject, alignment.aligned
         before, after = lab.attempt(lambda: lab.value(subject)), lab.attempt(lambda: lab.value(aligned))
         if before is None or after is None or not (np.isfinite(before) and np.isfinite(after)):
@@ -115,17 +123,17 @@ model.fit(x, y, verbose=0)
         # The same numbers reach both columns: what is left of a difference must be more than rounding.
         if not differs(before, after, terms=size * size):
             return None
-        dealt = lab.dealt(alignment, subject), lab.dealt(alignment, aligned)
-        if dealt[1] is None or not differs(after, dealt[1], terms=size * size):
+        mixed = lab.once(dealt, alignment, subject), lab.once(dealt, alignment, aligned)
+        if mixed[1] is None or not differs(after, mixed[1], terms=size * size):
             return None
-        unpaired = dealt[0] is not None and not differs(before, dealt[0], terms=size * size)
-        pairing = lab.pairing(alignment)
-        if pairing.event is None and (pairing.seen or not unpaired):
+        unpaired = mixed[0] is not None and not differs(before, mixed[0], terms=size * size)
+        pairs = lab.once(pairing, alignment)
+        if pairs.event is None and (pairs.seen or not unpaired):
             return None
-        beaten = lab.beaten_by_a_constant(alignment)
-        if beaten is False or (beaten is None and pairing.event is None):
+        beaten = lab.once(beaten_by_a_constant, alignment)
+        if beaten is False or (beaten is None and pairs.event is None):
             return None
-        return self._finding(lab, alignment, pairing.event, (before, after), dealt, remark, unpaired)
+        return self._finding(lab, alignment, pairs.event, (before, after), mixed, remark, unpaired)
 
     def _finding(
         self,
@@ -137,6 +145,8 @@ model.fit(x, y, verbose=0)
         remark: str,
         unpaired: bool,
     ) -> Finding:
+        from lossproof.lab.alignment import perfect
+
         subject, size = alignment.subject, alignment.subject.batch_size
         rows = [
             Row(
@@ -145,9 +155,9 @@ model.fit(x, y, verbose=0)
                 "pairing is ignored" if unpaired else "",
             )
         ]
-        perfect = lab.perfect(alignment)
-        if perfect is not None:
-            rows.append(Row("with y_pred = y_true", *perfect, "a perfect model"))
+        best = lab.once(perfect, alignment)
+        if best is not None:
+            rows.append(Row("with y_pred = y_true", *best, "a perfect model"))
         return Finding(
             code=self.code,
             name=self.name,

@@ -79,6 +79,8 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.spreading import spreading
+
         subjects: list[Any] = [*lab.losses, *(one for one in (lab.objective,) if one is not None)]
         if not subjects:
             raise NotApplicable("no loss of targets and predictions was heard")
@@ -86,10 +88,10 @@ model.fit(x, y, verbose=0)
         for subject in subjects:
             if subject.kind == "compute_loss" and found:
                 return  # the same once more
-            spreading = lab.spreading(subject)
-            if spreading is not None:
+            proof = lab.once(spreading, subject)
+            if proof is not None:
                 found = True
-                yield self._finding(lab, spreading)
+                yield self._finding(lab, proof)
 
     def _finding(self, lab: Lab, found: Spreading) -> Finding:
         subject, count = found.subject, found.count

@@ -90,6 +90,8 @@ model.fit(x, y, sample_weight=trust, verbose=0)
                 yield from self._note(lab, subject)
 
     def _weights(self, lab: Lab, subject: LossSubject) -> Iterator[Finding]:
+        from lossproof.lab.alignment import place_of_reduction
+
         size = subject.batch_size
         given = lab.number(subject.sample_weight)
         order = np.roll(np.argsort(given.reshape(size, -1)[:, 0], kind="stable"), size // 2)
@@ -113,7 +115,7 @@ model.fit(x, y, sample_weight=trust, verbose=0)
             name=self.name,
             severity=Severity.ERROR,
             title="the weights cannot act: the loss is one number for the whole batch",
-            where=lab.place_of_reduction(subject),
+            where=lab.once(place_of_reduction, subject),
             measured=f"1 batch of {size}{remark}",
             explanation=(
                 f"{subject.name} returns a single number, so Keras can only multiply it by the mean of the {size} "
@@ -137,6 +139,8 @@ model.fit(x, y, sample_weight=trust, verbose=0)
         return np.nan if value is None else value
 
     def _note(self, lab: Lab, subject: LossSubject) -> Iterator[Finding]:
+        from lossproof.lab.alignment import place_of_reduction
+
         value = float(lab.unreduced(subject))
         half = np.arange(subject.batch_size // 2)
         part = lab.attempt(lambda: float(lab.unreduced(subject.rows(half))))
@@ -147,7 +151,7 @@ model.fit(x, y, sample_weight=trust, verbose=0)
             name=self.name,
             severity=Severity.NOTE,
             title="the loss is one number for the whole batch: sample weights could not act on it",
-            where=lab.place_of_reduction(subject),
+            where=lab.once(place_of_reduction, subject),
             measured=f"1 batch of {subject.batch_size}",
             explanation=(
                 f"{subject.name} returns a single number for the batch. Without weights that is no mistake; "

@@ -76,15 +76,19 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        subjects = lab.losses_with_values()
+        from lossproof.lab.wrong_axis import losses_with_values, wrong_axis
+
+        subjects = lab.once(losses_with_values)
         if not subjects:
             raise NotApplicable("no loss returns a value to Keras")
         for subject in subjects:
-            found = lab.wrong_axis(subject)
+            found = lab.once(wrong_axis, subject)
             if found is not None:
                 yield self._finding(lab, found)
 
     def _finding(self, lab: Lab, found: WrongAxis) -> Finding:
+        from lossproof.lab.alignment import place_of_reduction
+
         subject, size = found.subject, found.subject.batch_size
         failed = lab.capture.error is not None
         harmless = not failed and not differs(found.before, found.after, terms=size)
@@ -108,7 +112,7 @@ model.fit(x, y, verbose=0)
             name=self.name,
             severity=Severity.NOTE if harmless else Severity.ERROR,
             title="the loss has one value per feature, not per sample: it is reduced over the batch",
-            where=lab.place_of_reduction(subject),
+            where=lab.once(place_of_reduction, subject),
             measured=f"1 batch of {size}",
             explanation=explanation,
             evidence={

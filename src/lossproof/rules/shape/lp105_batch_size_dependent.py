@@ -80,10 +80,12 @@ model.fit(x, y, batch_size=40, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.wrong_axis import wrong_axis
+
         found = [
             finding
             for subject in lab.losses
-            if self._is_reduced(lab, subject) and lab.wrong_axis(subject) is None  # of that LP104 tells
+            if self._is_reduced(lab, subject) and lab.once(wrong_axis, subject) is None  # of that LP104 tells
             for finding in self._check(lab, subject)
         ]
         for subject in (lab.objective, lab.step):
@@ -104,6 +106,8 @@ model.fit(x, y, batch_size=40, verbose=0)
         return bool(lab.attempt(shape) == ())
 
     def _check(self, lab: Lab, subject: Subject) -> Iterator[Finding]:
+        from lossproof.lab.alignment import place_of_reduction
+
         size = subject.batch_size
 
         def copied(n: int) -> float:
@@ -126,7 +130,7 @@ model.fit(x, y, batch_size=40, verbose=0)
             name=self.name,
             severity=self._severity(lab, subject),
             title="the loss is a sum over the batch",
-            where=lab.place_of_reduction(subject),
+            where=lab.once(place_of_reduction, subject),
             measured=f"1 batch of {size}",
             explanation=(
                 f"The same {size} rows give {before:.4g} once and {values[1]:.4g} when they stand in the batch twice. "
@@ -154,10 +158,12 @@ model.fit(x, y, batch_size=40, verbose=0)
 
     def _check_added(self, lab: Lab) -> Iterator[Finding]:
         """What a layer adds: Keras sums it, whatever its shape."""
-        added = lab.attempt(lambda: lab.added_by_user(1))
+        from lossproof.lab.added_losses import added_by_user
+
+        added = lab.attempt(lambda: lab.once(added_by_user, 1))
         if not added:
             return
-        several = [added, *(lab.attempt(partial(lab.added_by_user, n)) for n in COPIES)]
+        several = [added, *(lab.attempt(partial(lab.once, added_by_user, n)) for n in COPIES)]
         if any(found is None or len(found) != len(added) for found in several):
             return
         size = lab.batch_size

@@ -84,6 +84,9 @@ model.fit(scans, masks, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.coupling import coupling
+        from lossproof.lab.wrong_axis import wrong_axis
+
         subjects: list[Any] = [*lab.losses, *(one for one in (lab.objective,) if one is not None)]
         if not any(subject.batch_size >= 4 for subject in subjects):
             raise NotApplicable("no loss with a batch of at least four samples was heard")
@@ -91,15 +94,17 @@ model.fit(scans, masks, verbose=0)
         for subject in subjects:
             if subject.kind == "compute_loss" and found:
                 return  # the same coupling once more
-            if subject.kind == "loss" and lab.wrong_axis(subject) is not None:
+            if subject.kind == "loss" and lab.once(wrong_axis, subject) is not None:
                 found = True  # LP104 says why
                 continue
-            coupling = lab.coupling(subject)
-            if coupling is not None:
+            proof = lab.once(coupling, subject)
+            if proof is not None:
                 found = True
-                yield self._finding(lab, coupling)
+                yield self._finding(lab, proof)
 
     def _finding(self, lab: Lab, coupling: Coupling) -> Finding:
+        from lossproof.lab.alignment import place_of_reduction
+
         subject, size = coupling.subject, coupling.size
         wrong = coupling.kind == "batching" and coupling.own
         rows = [Row(f"all {subject.batch_size} rows in one batch", coupling.whole, coupling.whole)]
@@ -116,7 +121,7 @@ model.fit(scans, masks, verbose=0)
                 "wanted": "the loss compares the samples of a batch with each other",
                 "function of a mean": "the loss is a function of the mean over the batch, not a mean",
             }[coupling.kind],
-            where=lab.place_of_reduction(subject),
+            where=lab.once(place_of_reduction, subject),
             measured=f"1 batch of {subject.batch_size}",
             explanation=self._explanation(coupling),
             evidence={

@@ -78,6 +78,8 @@ for loss in ("mse", "huber"):
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.sharing import shared_weights, total_with_shared
+
         trainings = lab.run.trainings
         mine = next((one for one in trainings if one.capture == lab.capture.id), None)
         if mine is None or not (mine.began_trained_by or self._seen_before(mine, trainings)):
@@ -90,10 +92,10 @@ for loss in ("mse", "huber"):
         if first is None:
             raise NotApplicable("weights are shared with another training, but under other data or settings")
         now = lab.attempt(lambda: lab.total)
-        fresh = lab.attempt(lambda: lab.total_with_shared(first))
+        fresh = lab.attempt(lambda: lab.once(total_with_shared, first))
         if now is None or fresh is None or not (np.isfinite(now) and np.isfinite(fresh)) or not differs(now, fresh):
             return
-        shared = lab.shared_weights(first)
+        shared = lab.once(shared_weights, first)
         line = f"line {first.where.line}" if first.where is not None else "before"
         yield Finding(
             code=self.code,
@@ -142,11 +144,13 @@ for loss in ("mse", "huber"):
         return found
 
     def _leak(self, lab: Lab, first: Training, mine: Training, seen: int) -> Iterator[Finding]:
+        from lossproof.lab.sharing import shared_weights, total_with_shared
+
         now = lab.attempt(lambda: lab.total)
-        fresh = lab.attempt(lambda: lab.total_with_shared(first))
+        fresh = lab.attempt(lambda: lab.once(total_with_shared, first))
         if now is None or fresh is None or not (np.isfinite(now) and np.isfinite(fresh)) or not differs(now, fresh):
             return
-        shared = lab.shared_weights(first)
+        shared = lab.once(shared_weights, first)
         same = mine.model() is first.model()
         again = (
             "compile() gives it a new optimizer and leaves its weights alone"

@@ -74,6 +74,8 @@ for fold in range(2):
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.stepping import foreign, one_step
+
         capture = lab.capture
         if capture.model is None or not capture.training:
             raise NotApplicable("nothing is trained")
@@ -81,17 +83,17 @@ for fold in range(2):
             raise NotApplicable("the optimizer was fresh, or had trained these weights before")
         if lab.overrides_train_step and capture.error is None:
             raise NotApplicable("the model applies its gradients itself")
-        foreign = lab.foreign_optimizer()
-        if foreign is None or foreign.within:
+        found = lab.once(foreign)
+        if found is None or found.within:
             raise NotApplicable("the optimizer knows the weights of the model")
-        fresh = lab.one_step()
+        fresh = lab.once(one_step)
         if fresh is None or not np.isfinite(fresh.total):
             return
         failed = capture.error is not None and capture.steps == 0
-        carried = lab.one_step(state=True)
+        carried = lab.once(one_step, state=True)
         if not failed and (carried is None or not differs(carried.total, fresh.total, "float32", 1024)):
             return
-        yield self._finding(lab, foreign, fresh, None if failed else carried)
+        yield self._finding(lab, found, fresh, None if failed else carried)
 
     def _finding(self, lab: Lab, foreign: Foreign, fresh: Step, carried: Step | None) -> Finding:
         capture = lab.capture

@@ -108,28 +108,32 @@ model.fit(x, y, epochs=2, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.reporting import evaluated, unlisted_in_layers, update_after_reset
+
         if lab.capture.model is None or lab.capture.error is not None:
             raise NotApplicable("no model was trained")
         own = [name for name in ("train_step", "test_step", "metrics", "reset_metrics") if lab.overrides(name)]
-        if own or lab.unlisted_metrics():
+        if own or unlisted_in_layers(lab.capture.model):
             yield from self._carried(lab)
             if lab.capture.training:
                 yield from self._not_updated(lab, "train")
-            if lab.evaluated:
+            if evaluated(lab):
                 yield from self._not_updated(lab, "test")
         elif not lab.metrics:
             raise NotApplicable("Keras's own steps and metrics")
-        for metric, before, after in lab.metrics_after_reset():
+        for metric, before, after in lab.once(update_after_reset):
             if differs(before, after, "float32", 1024):
                 yield self._kept(lab, metric, before, after)
 
     # A tracker that goes on where the last epoch ended ------------------------------------------------------------
 
     def _carried(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.reporting import reported
+
         capture = lab.capture
         if capture.call not in ("fit", "check") or (capture.epochs_asked or 1) < 2:
             return
-        carried, fresh = (lab.reported("train", halves=True, reset=reset) for reset in ("model", "all"))
+        carried, fresh = (lab.once(reported, "train", halves=True, reset=reset) for reset in ("model", "all"))
         if carried is None or fresh is None:
             return
         seen = capture.not_reset
@@ -172,7 +176,9 @@ model.fit(x, y, epochs=2, verbose=0)
     # A metric that is reported and not updated --------------------------------------------------------------------
 
     def _not_updated(self, lab: Lab, kind: Literal["train", "test"]) -> Iterator[Finding]:
-        ran = lab.reported(kind)
+        from lossproof.lab.reporting import reported
+
+        ran = lab.once(reported, kind)
         if ran is None:
             return
         forgotten: list[tuple[str, float, Holder, bool]] = []
@@ -184,7 +190,7 @@ model.fit(x, y, epochs=2, verbose=0)
             if hidden is not None:
                 yield self._hides(lab, kind, name, value, hidden)
                 return  # the other metrics of the step have the same cause
-            trained = lab.reported("train") if kind == "test" else None
+            trained = lab.once(reported, "train") if kind == "test" else None
             holder = next((one for one in trained.updated if one.name == name), None) if trained else None
             if holder is not None and holder.own and holder.listed and differs(holder.result, value):
                 # What is minimised is missed in an evaluation; the norm of a gradient, say, is not.

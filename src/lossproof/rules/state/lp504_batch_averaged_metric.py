@@ -82,9 +82,11 @@ model.fit(x, y, validation_split=0.5, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.epochs import averaged_metrics
+
         if lab.capture.model is None or lab.capture.error is not None:
             raise NotApplicable("no metric was reported")
-        for one in lab.averaged_metrics():
+        for one in lab.once(averaged_metrics):
             if one.misleads:
                 yield self._finding(lab, one)
 

@@ -90,13 +90,15 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.reporting import evaluated
+
         if lab.capture.error is not None or lab.capture.model is None:
             raise NotApplicable("nothing was reported")
         fitted = lab.capture.call in ("fit", "check")
         kinds: list[Kind] = []
         if lab.overrides("train_step") and fitted:
             kinds.append("train")
-        if lab.overrides("test_step") and lab.evaluated:
+        if lab.overrides("test_step") and evaluated(lab):
             kinds.append("test")
         if not kinds:
             raise NotApplicable("Keras's own steps report the loss")
@@ -110,7 +112,9 @@ model.fit(x, y, verbose=0)
     # What the step returns is thrown away -------------------------------------------------------------------------
 
     def _replaced(self, lab: Lab, kind: Kind) -> Finding | None:
-        ran = lab.reported(kind)
+        from lossproof.lab.reporting import reported
+
+        ran = lab.once(reported, kind)
         if ran is None:
             return None
         replaced = {
@@ -161,13 +165,15 @@ model.fit(x, y, verbose=0)
     # The loss is read from a tracker that nobody updates ----------------------------------------------------------
 
     def _never_updated(self, lab: Lab, kind: Kind) -> Finding | None:
-        ran = lab.reported(kind)
+        from lossproof.lab.reporting import compiled_total, reported
+
+        ran = lab.once(reported, kind)
         if ran is None or "loss" not in ran.unchanged or ran.returned.get("loss") != ran.reported["loss"]:
             return None
         if any(one.name == "loss" for one in ran.updated):
             return None  # LP503
         shown = ran.reported["loss"]
-        value = sum(ran.differentiated) if ran.differentiated else lab.attempt(lambda: lab.compiled_total)
+        value = sum(ran.differentiated) if ran.differentiated else lab.attempt(lambda: lab.once(compiled_total))
         if value is None or not np.isfinite(value) or not differs(value, shown):
             return None
         where = lab.place_of_method(f"{kind}_step")
@@ -197,10 +203,12 @@ model.fit(x, y, verbose=0)
     # The loss is reported at another scale ------------------------------------------------------------------------
 
     def _scaled(self, lab: Lab) -> Finding | None:
-        ran = lab.reported("train")
+        from lossproof.lab.reporting import reported, scale_of_report
+
+        ran = lab.once(reported, "train")
         if ran is None or len(ran.differentiated) != 1 or "loss" not in ran.reported:
             return None
-        ratio = lab.scale_of_report()
+        ratio = lab.attempt(lambda: lab.once(scale_of_report))
         if ratio is None or not differs(ratio.reported, 1.0, "float32", 2**16):
             return None
         if ratio.by_optimizer is not None and not differs(ratio.reported, ratio.by_optimizer, "float32", 2**16):

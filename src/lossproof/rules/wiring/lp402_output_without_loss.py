@@ -73,6 +73,8 @@ model.fit(x, [price], verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.unlossed import completed, untrained
+
         compiled = lab.compiled
         outputs = compiled.outputs
         if not isinstance(compiled.arguments.loss, dict):
@@ -80,13 +82,13 @@ model.fit(x, [price], verbose=0)
         if outputs.form not in ("list", "dict") or len(outputs.items) < 2:
             raise NotApplicable("the model has one output")
         if lab.capture.error is not None:
-            completed = lab.completed_losses()
-            if completed is not None:
-                yield self._refused(lab, compiled, completed)
+            with_all = lab.once(completed)
+            if with_all is not None:
+                yield self._refused(lab, compiled, with_all)
             return
-        untrained = lab.untrained_outputs()
-        if untrained is not None:
-            yield self._accepted(lab, compiled, untrained)
+        found = lab.once(untrained)
+        if found is not None:
+            yield self._accepted(lab, compiled, found)
 
     def _refused(self, lab: Lab, compiled: CompiledObjective, one: Completed) -> Finding:
         names = _listed(one.without)

@@ -91,15 +91,17 @@ model.fit(x, y, class_weight={0: 1.0, 1: 12.0}, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.weights_lost import lost_loss_weights, lost_sample_weights
+
         if not lab.overrides_compute_loss and not lab.overrides_train_step:
             raise NotApplicable("Keras's own step applies the weights")
         if not lab.capture.training:
             raise NotApplicable("the model is evaluated, not trained")
-        lost = lab.lost_sample_weights() if lab.batch.sample_weight is not None else None
+        lost = lab.once(lost_sample_weights) if lab.batch.sample_weight is not None else None
         if lost is not None:
             word = "class_weight" if lab.capture.data.get("class_weight") is not None else "sample_weight"
             yield self._finding(lab, word, lost)
-        lost = lab.lost_loss_weights()
+        lost = lab.once(lost_loss_weights)
         if lost is not None:
             yield self._finding(lab, "loss_weights", lost)
 

@@ -80,18 +80,22 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.reading import misread
+
         if not lab.losses and lab.objective is None:
             raise NotApplicable("no loss receives predictions")
-        for one in lab.misread():
+        for one in misread(lab):
             yield self._for_logits(lab, one) if one.taken_for == "logits" else self._for_probabilities(lab, one)
 
     def _for_logits(self, lab: Lab, one: Misread) -> Finding:
+        from lossproof.lab.places import place_of_use
+
         return Finding(
             code=self.code,
             name=self.name,
             severity=Severity.ERROR,
             title="probabilities are taken for logits",
-            where=lab.place_of_use(one.subject),
+            where=lab.once(place_of_use, one.subject),
             measured=_measured(one),
             explanation=(
                 f"The predictions are probabilities, which end at 0 and 1, and {one.subject.name} takes them for logits: "
@@ -111,18 +115,20 @@ model.fit(x, y, verbose=0)
             fix=Fix(
                 f"Leave the {one.kind} out of the model's last layer and put the thresholds of metrics at 0; or use the "
                 "form of this loss that takes probabilities.",
-                where=lab.place_of_use(one.subject),
+                where=lab.once(place_of_use, one.subject),
             ),
         )
 
     def _for_probabilities(self, lab: Lab, one: Misread) -> Finding:
+        from lossproof.lab.places import place_of_use
+
         what = "samples" if one.kind == "softmax" else "predictions"
         return Finding(
             code=self.code,
             name=self.name,
             severity=Severity.ERROR,
             title="logits are taken for probabilities",
-            where=lab.place_of_use(one.subject),
+            where=lab.once(place_of_use, one.subject),
             measured=_measured(one),
             explanation=(
                 f"{one.subject.name} takes the predictions for probabilities and cuts them off at 0 and 1. The model's "
@@ -143,7 +149,7 @@ model.fit(x, y, verbose=0)
             ),
             fix=Fix(
                 f"End the model in a {one.kind}; or let the loss take logits (from_logits=True, where it has that).",
-                where=lab.place_of_use(one.subject),
+                where=lab.once(place_of_use, one.subject),
             ),
         )
 

@@ -65,14 +65,16 @@ model.fit(x, keras.utils.to_categorical(y, 3), verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.labels import first_label_only, recoded
+
         compiled = lab.compiled
         if len(compiled.outputs.items) != 1:
             raise NotApplicable("the model has several outputs")
-        one = lab.attempt(lab.recoded)
+        one = lab.attempt(lambda: lab.once(recoded))
         if one is not None:
             yield self._encoding(lab, one)
         elif lab.capture.error is None:
-            first = lab.attempt(lab.first_label_only)
+            first = lab.attempt(lambda: lab.once(first_label_only))
             if first is not None:
                 yield self._weights(lab, first)
 

@@ -88,11 +88,13 @@ model.fit(words, labels, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.masks import ignored_mask
+
         if lab.capture.model is None:
             raise NotApplicable("there is no model to make a mask")
         if not lab.losses and lab.objective is None:
             raise NotApplicable("no loss receives predictions")
-        one = lab.ignored_mask()
+        one = lab.once(ignored_mask)
         if one is not None:
             yield self._finding(lab, one)
 

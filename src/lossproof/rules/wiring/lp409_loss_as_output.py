@@ -86,14 +86,18 @@ model.fit([x, y], np.zeros((64, 1)), verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.passing import passing
+
         if lab.capture.model is None:
             raise NotApplicable("there is no model whose output could be a loss")
         if not lab.losses:
             raise NotApplicable("no loss returns a value to Keras")
-        for one in lab.losses_passed_on():
+        for one in lab.once(passing):
             yield self._finding(lab, one)
 
     def _finding(self, lab: Lab, one: Passing) -> Finding:
+        from lossproof.lab.alignment import place_of_reduction
+
         name, count = one.subject.name, one.count
         title, what = {
             "bent": (
@@ -124,7 +128,7 @@ model.fit([x, y], np.zeros((64, 1)), verbose=0)
             name=self.name,
             severity=Severity.ERROR,
             title=title,
-            where=lab.place_of_reduction(one.subject) if one.kind != "erased" else lab.place(one.subject),
+            where=lab.once(place_of_reduction, one.subject) if one.kind != "erased" else lab.place(one.subject),
             measured=f"1 batch of {count}",
             explanation=(
                 f"{subject}: the model's output is one value for each of {count} samples, to be minimised as it is, "

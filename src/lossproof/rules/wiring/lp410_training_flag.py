@@ -94,11 +94,13 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.training_flag import inactive, sensitive
+
         if lab.capture.model is None or not lab.capture.training or lab.capture.error is not None:
             raise NotApplicable("no model was trained")
-        if not lab.has_modes():
+        if not sensitive(lab.model.model):
             raise NotApplicable("no layer of the model has a training mode")
-        found = lab.inactive_layers()
+        found = lab.attempt(lambda: lab.once(inactive))
         if found is not None:
             yield self._finding(lab, found)
 

@@ -84,16 +84,19 @@ model.fit(x, [y, y], verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.places import place_of_failure
+        from lossproof.lab.symbolic import replayed
+
         error = lab.capture.error
         if error is None:
             raise NotApplicable("nothing raised")
-        replayed = lab.with_values_for_symbols()
-        if replayed is None:
+        found = lab.once(replayed)
+        if found is None:
             return
         line = in_words(error)
-        names = ", ".join(repr(one.name) for one in replayed.symbols)
-        one = len(replayed.symbols) == 1
-        where = next((one.where for one in replayed.symbols if one.where is not None), None) or lab.place_of_failure()
+        names = ", ".join(repr(one.name) for one in found.symbols)
+        one = len(found.symbols) == 1
+        where = next((one.where for one in found.symbols if one.where is not None), None) or lab.once(place_of_failure)
         yield Finding(
             code=self.code,
             name=self.name,
@@ -101,19 +104,17 @@ model.fit(x, [y, y], verbose=0)
             title=f"the objective closes over {'a symbolic tensor' if one else 'symbolic tensors'}: {names}",
             where=where,
             explanation=(
-                f"{_described(replayed.symbols)}, and {'has' if one else 'have'} no value while the model is trained. "
+                f"{_described(found.symbols)}, and {'has' if one else 'have'} no value while the model is trained. "
                 f"A loss in Keras 3 is called with values, outside of the graph, and fails with {line}."
             ),
             evidence={
-                "symbols": [
-                    {"name": one.name, "layer": one.layer, "shape": list(one.shape)} for one in replayed.symbols
-                ],
+                "symbols": [{"name": one.name, "layer": one.layer, "shape": list(one.shape)} for one in found.symbols],
                 "explains_error": True,
             },
             counterfactual=Counterfactual(
                 change=f"{names} replaced by {'its value' if one else 'their values'} in the same forward pass",
                 before=line,
-                after=replayed.total,
+                after=found.total,
                 columns=("as written", "with its value" if one else "with their values"),
             ),
             fix=Fix(

@@ -87,7 +87,7 @@ model.fit(x, [price, age], verbose=0)
         changed = capture.retrained
         if changed is None and (told.get("loss") is not None or told.get("loss_weights") is None):
             raise NotApplicable("compile was given its loss, and trainable did not change after it")
-        if told.get("loss") is None and told.get("loss_weights") is not None and lab.last_compiled:
+        if told.get("loss") is None and told.get("loss_weights") is not None and _last_compiled(lab):
             yield from self._ignored_weights(lab)
         if changed is None:
             return
@@ -133,8 +133,10 @@ model.fit(x, [price, age], verbose=0)
     # trainable after compile --------------------------------------------------------------------------------------
 
     def _nothing(self, lab: Lab, changed: Retrained) -> Iterator[Finding]:
+        from lossproof.lab.stepping import one_step, weights_of
+
         total = lab.attempt(lambda: lab.total)
-        step = lab.one_step(weights=lab.weights_of(changed.compiled))
+        step = lab.once(one_step, weights=weights_of(lab, changed.compiled))
         if total is None or step is None or not np.isfinite(step.total) or step.length == 0.0:
             return
         name, count = lab.capture.model.name, len(changed.compiled)
@@ -156,15 +158,17 @@ model.fit(x, [price, age], verbose=0)
         )
 
     def _not_followed(self, lab: Lab, changed: Retrained) -> Iterator[Finding]:
+        from lossproof.lab.stepping import layers_with, one_step, weights_of
+
         frozen, thawed = changed.compiled - changed.declared, changed.declared - changed.compiled
         still, not_yet = frozen & changed.moved, thawed if changed.moved and not thawed & changed.moved else frozenset()
         if not still and not not_yet:
             return
-        old = lab.one_step(weights=lab.weights_of(changed.compiled))
-        new = lab.one_step(weights=lab.weights_of(changed.declared))
+        old = lab.once(one_step, weights=weights_of(lab, changed.compiled))
+        new = lab.once(one_step, weights=weights_of(lab, changed.declared))
         if old is None or new is None or not differs(old.length, new.length, "float32", 1024):
             return
-        names = ", ".join(lab.layers_with(still or not_yet)) or "some layers"
+        names = ", ".join(layers_with(lab, still or not_yet)) or "some layers"
         does = "is trained on, though trainable is False" if still else "is not trained, though trainable is True"
         yield self._finding(
             lab,
@@ -184,12 +188,14 @@ model.fit(x, [price, age], verbose=0)
         )
 
     def _refused(self, lab: Lab, changed: Retrained) -> Iterator[Finding]:
-        error, refusal = lab.capture.error, lab.refusal()
-        step: Step | None = lab.one_step(weights=lab.weights_of(changed.declared or changed.compiled))
-        if refusal is None or type(refusal) is not type(error) or lab.capture.steps or step is None:
+        from lossproof.lab.stepping import layers_with, one_step, refusal, weights_of
+
+        error, refused = lab.capture.error, lab.attempt(lambda: lab.once(refusal))
+        step: Step | None = lab.once(one_step, weights=weights_of(lab, changed.declared or changed.compiled))
+        if refused is None or type(refused) is not type(error) or lab.capture.steps or step is None:
             return
         different = changed.declared ^ changed.compiled
-        names = ", ".join(lab.layers_with(different)) or "some layers"
+        names = ", ".join(layers_with(lab, different)) or "some layers"
         yield self._finding(
             lab,
             Severity.ERROR,
@@ -237,3 +243,10 @@ model.fit(x, [price, age], verbose=0)
             ),
             fix=Fix(fix, where=lab.capture.compiled.where if lab.capture.compiled is not None else None),
         )
+
+
+def _last_compiled(lab: Lab) -> bool:
+    """Whether no later call of `compile` of this model was seen than that of the capture."""
+    own = lab.capture.compiled
+    serials = [one.compiled.serial for one in lab.run.captures if one.model is lab.capture.model and one.compiled]
+    return own is not None and own.serial == max(serials, default=own.serial)
