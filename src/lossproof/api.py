@@ -22,6 +22,10 @@ def check(
 ) -> Report:
     """Check the objective of a compiled model on some data, without training it. The model is left as it is.
 
+    The first step of a `fit` is rehearsed, evaluated and traced as the backend would: what it would raise stands in the
+    report's `script_error`, with the rule that explains it. What only a run shows (values that callbacks change, metrics
+    from epoch to epoch, files) needs `lossproof check SCRIPT`.
+
     Args:
         model: A compiled `keras.Model`. It is built on the data if it was not yet.
         x: Inputs, as for `model.fit`: arrays (nested as the model takes them), or an iterable of batches.

@@ -85,4 +85,3 @@ def test_neither_weights_nor_counters_are_changed() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
     assert loss.calls == 0.0
     assert model.optimizer.iterations == 0
-    assert not model.optimizer.built

@@ -27,7 +27,7 @@ from .script import ALL, mutants
 from .subjects import subjects
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-CHUNK = 60
+CHUNK = 40
 """Mutants of one process: its memory grows with each of them."""
 
 Task = tuple[str, str, int]
@@ -118,6 +118,8 @@ def main() -> int:
     with ThreadPoolExecutor(options.jobs) as pool:
         for part in pool.map(lambda chunk: list(worked(*chunk)), chunks):
             results += part
+            if options.json:  # after each chunk: a run that is cut short has shown something
+                options.json.write_text(json.dumps(results, indent=0), encoding="utf-8")
             for one in part:
                 if one["status"] in ("missed", "seen", "alarm", "broken"):
                     name = "-".join(map(str, filter(None, (one["subject"], one["operator"])))) + f"-{one['index']}"
@@ -125,8 +127,6 @@ def main() -> int:
                         f"{one['status']:7s} {one['backend']:10s} {name:50s} {','.join(one['codes'])} {one['error'][-200:]}",
                         flush=True,
                     )
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=0), encoding="utf-8")
     if options.page:
         options.page.write_text(page(results), encoding="utf-8")
     print(table(results))

@@ -27,13 +27,13 @@ FAULTS = (
     ("smoothed_logits", "batch-axis"),
     ("claims", "by-the-batch"),
     ("segmentation", "epsilon-dropped"),
-    ("critic", "sign-turned"),
+    ("asymmetric", "sign-turned"),
     ("binary_own", "swapped"),
     ("binary_logits_class", "logits-flipped"),
     ("uncertain_tasks", "self-losses"),
     ("own_objective", "weights-dropped"),
     ("padded_series", "mask-lost"),
-    ("two_heads", "output-left-out"),
+    ("listed_heads", "output-left-out"),
     ("multi_label", "mean-of-everything"),
 )
 

@@ -398,7 +398,7 @@ def _worst_at_frequencies(scene: Scene) -> bool:
     """Whether, of predictions that are the same for all, the labels' frequencies are the worst nearby."""
     right = scene.right
     classes = right.shape[-1] if scene.simplex else 1
-    share = right.reshape(-1, classes).mean(axis=0)
+    share = np.average(right.reshape(-1, classes), axis=0, weights=_weight_of_cells(scene, right.size // classes))
     if share.min() <= 0.0 or share.max() >= 1.0:
         return False
     here = scene.value(np.broadcast_to(share, right.shape).copy())
@@ -412,6 +412,16 @@ def _worst_at_frequencies(scene: Scene) -> bool:
             if not all(scene.lower(scene.value(np.broadcast_to(m, right.shape).copy()), here) for m in moved):
                 return False
     return True
+
+
+def _weight_of_cells(scene: Scene, cells: int) -> np.ndarray | None:
+    """The sample weights, repeated for the predictions of a row; None where there is not one for each row."""
+    if scene.subject.sample_weight is None:
+        return None
+    weights = scene.lab.number(scene.subject.sample_weight).reshape(-1).astype("float64")
+    if len(weights) != len(scene.right) or weights.min() < 0.0 or not weights.any():
+        return None
+    return np.repeat(weights, cells // len(weights))
 
 
 def _counted_together(scene: Scene) -> bool:

@@ -76,7 +76,8 @@ def misread(lab: Lab) -> Iterator[Misread]:
         if probe is None:
             continue
         outside = (probe.given < -OUTSIDE) | (probe.given > 1.0 + OUTSIDE)
-        one = probe.for_probabilities(outside) if outside.any() else probe.for_logits()
+        # A loss may refuse predictions that are neither, as torch's does where the arguments are exchanged.
+        one = lab.attempt(partial(probe.for_probabilities, outside) if outside.any() else probe.for_logits)
         if one is not None and any(part is subject for part in lab.once(minimised)):
             found = True
             yield one

@@ -88,6 +88,6 @@ SHAPE = (
     Operator("one-column", ("LP102",), "one column is held against several", one_column),
     Operator("mean-of-everything", ("LP103",), "a scalar mean where sample weights act", mean_of_everything),
     Operator("sum-of-everything", ("LP105", "LP103"), "a sum over the batch for a mean", sum_of_everything),
-    Operator("batch-axis", ("LP104", "LP103", "LP106"), "axis=0 for axis=-1", batch_axis),
+    Operator("batch-axis", ("LP104", "LP103", "LP105", "LP106"), "axis=0 for axis=-1", batch_axis),
     Operator("by-the-batch", ("LP106",), "divided by a maximum or a spread of the batch", by_the_batch),
 )

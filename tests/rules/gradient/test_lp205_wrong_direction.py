@@ -117,6 +117,18 @@ def test_a_loss_that_falls_away_from_its_targets_is_found(name: str) -> None:
     assert found.counterfactual.after < found.counterfactual.before
 
 
+def test_weighted_frequencies_are_the_frequencies() -> None:
+    """With sample weights a likelihood is best, and a negated one worst, at the weighted frequencies of the labels."""
+    weights = np.where(CLASSES.reshape(-1) == CLASSES.reshape(-1)[0], 0.2, 3.0).astype("float32")
+
+    def negated(t: Any, p: Any) -> Any:
+        return -losses.sparse_categorical_crossentropy(t, p, from_logits=True)
+
+    report = lossproof.check_loss(negated, CLASSES, GUESS, weights, select=["LP205"])
+    assert not report.crashed, report.crashed
+    assert [finding.evidence["way"] for finding in report.findings] == ["negated"]
+
+
 INNOCENT: dict[str, tuple[Any, np.ndarray, np.ndarray]] = {
     "squared": ("mse", REAL, GUESS),
     "quantile": (lambda t, p: ops.maximum(0.9 * (t - p), -0.1 * (t - p)), REAL, GUESS),

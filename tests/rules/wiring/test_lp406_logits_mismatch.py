@@ -206,6 +206,11 @@ def test_what_agrees_is_silent(name: str) -> None:
     assert not found(model(units, activation), loss, y)
 
 
+def test_a_loss_that_refuses_what_is_tried_is_none_of_it() -> None:
+    """With its arguments exchanged torch's cross-entropy takes no prediction beyond 1."""
+    assert not found(model(4, "sigmoid"), lambda t, p: keras.losses.binary_crossentropy(p, t), TAGS)
+
+
 @pytest.mark.parametrize(("activation", "count"), [("sigmoid", 1), (None, 0)])
 def test_in_a_step_of_the_users(activation: str | None, count: int) -> None:
     crossentropy = keras.losses.BinaryCrossentropy(from_logits=True)

@@ -35,7 +35,10 @@ functions given to `compile`; not for `keras.losses.Loss` subclasses, metric fun
 a `train_step`.
 
 **Proof.** One input is given the rank of the predictions, and nothing else is changed. The pairs are gone and the value
-is another one. As written, the value does not follow when the targets are dealt to other rows.
+is another one. As written, the value does not follow when the targets are dealt to other rows. Where the loss makes the
+pairs itself (an `expand_dims` too many), it is held against the mean of its values on single rows, and a model that
+predicts the same for all rows is as good as a perfect one: a distance between sets, which pairs all rows on purpose, is
+smallest for the perfect one.
 
 **What to do.** Give the targets a last axis of 1 (`y[:, None]`), or reshape `y_true` to the shape of `y_pred` inside the
 loss.
