@@ -3,6 +3,7 @@ PYTHON ?= python3
 BACKENDS ?= tensorflow,jax,torch
 PYTEST_ARGS ?=
 CASES ?= tests/cases
+SAMPLE ?= 450
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -15,7 +16,7 @@ TENSORFLOW := $(if $(filter Darwin,$(shell uname -s)),tensorflow,tensorflow-cpu)
 BACKEND_PACKAGES := $(TENSORFLOW) keras jax "torch==2.13.0"
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format pages bench cases healthy clean
+.PHONY: help venv demo test lint format pages bench cases healthy faults clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +55,9 @@ cases: $(STAMP) ## score lossproof check on the real bugs of tests/cases
 
 healthy: $(STAMP) ## check the healthy scripts of tests/healthy: nothing may be said of them
 	$(PY) scripts/healthy.py --backends $(BACKENDS)
+
+faults: $(STAMP) ## seed faults into healthy objectives, see which are found, and write docs/faults.md
+	$(PY) -m tests.faults.run --backends $(BACKENDS) --sample $(SAMPLE) --json faults.json --page docs/faults.md
 
 clean: ## remove .venv and what the tools leave behind
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

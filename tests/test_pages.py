@@ -11,8 +11,8 @@ from lossproof.rules.registry import rules
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def pages_script():
-    spec = importlib.util.spec_from_file_location("_pages", ROOT / "scripts" / "pages.py")
+def pages_script(name: str = "pages"):
+    spec = importlib.util.spec_from_file_location(f"_{name}", ROOT / "scripts" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -20,6 +20,14 @@ def pages_script():
 
 def test_the_generated_pages_are_up_to_date() -> None:
     assert pages_script().stale() == []
+
+
+def test_the_page_of_examples_shows_them_as_they_are() -> None:
+    script = pages_script("examples")
+    assert not script.stale()
+    shown = script.printed_before()
+    assert shown.keys() == {path.stem for path in script.FOLDER.glob("*.py")}
+    assert all(shown.values())
 
 
 def test_a_changed_page_is_noticed() -> None:

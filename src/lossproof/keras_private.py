@@ -37,9 +37,30 @@ def set_by_keras() -> frozenset[str]:
     return frozenset(names)
 
 
+def is_functional(model: Any) -> bool:
+    """Whether a model was made of symbolic tensors (keras/src/models/functional.py)."""
+    from keras.src.models.functional import Functional
+
+    return isinstance(model, Functional)
+
+
 def takes_training(model: Any) -> bool:
     """Whether the trainer passes `training=` to the model (keras/src/layers/layer.py)."""
     return bool(model._call_has_training_arg)
+
+
+@contextmanager
+def forward_losses(model: Any, losses: list[Any]) -> Iterator[None]:
+    """Inside, `model.losses` gives these of a stateless forward pass (keras/src/backend/jax/trainer.py)."""
+    if not losses:
+        yield
+        return
+    model._losses_override.clear()
+    model._losses_override = losses
+    try:
+        yield
+    finally:
+        model._losses_override.clear()
 
 
 def compile_loss(model: Any) -> Any:
@@ -73,6 +94,11 @@ def bound_arguments(loss: Any) -> dict[str, Any]:
     """The arguments that a loss object passes on to its function, the object's own dict (losses/losses.py)."""
     kept = getattr(loss, "_fn_kwargs", None)
     return kept if isinstance(kept, dict) else {}
+
+
+def bind_arguments(loss: Any, arguments: dict[str, Any]) -> None:
+    """Give a loss object the arguments that `bound_arguments` read (losses/losses.py)."""
+    loss._fn_kwargs = arguments
 
 
 def build(model: Any, data: tuple[Any, Any, Any]) -> None:
@@ -133,6 +159,13 @@ def _without_workers(x: Any) -> Iterator[None]:
     finally:
         for name, value in before.items():
             setattr(x, name, value)
+
+
+def adapter_maker() -> tuple[Any, str]:
+    """The function that makes the data adapter of a `fit`, as (owner, name) (keras/src/trainers/epoch_iterator.py)."""
+    from keras.src.trainers import data_adapters
+
+    return data_adapters, "get_data_adapter"
 
 
 def class_weights_to_sample_weights(y: Any, class_weight: dict[int, float]) -> Any:
@@ -290,3 +323,119 @@ def reported_logs(model: Any, logs: Any) -> Any:
 def loss_tracker(model: Any) -> Any:
     """Keras's own `Mean` of the loss, or None (keras/src/trainers/trainer.py)."""
     return getattr(model, "_loss_tracker", None)
+
+
+def keras_mask(tensor: Any) -> Any:
+    """The mask that Keras keeps for a tensor of any backend, or None (keras/src/backend/common/masking.py)."""
+    from keras.src.backend import get_keras_mask
+
+    return get_keras_mask(tensor)
+
+
+def give_keras_mask(tensor: Any, mask: Any) -> None:
+    """Keep a mask for a tensor, where Keras looks for it (keras/src/backend/common/masking.py)."""
+    from keras.src.backend import set_keras_mask
+
+    set_keras_mask(tensor, mask)
+
+
+def loss_of_function(function: Any, name: str, reduction: str, constants: dict[str, Any]) -> Any:
+    """A loss object of a function of `(y_true, y_pred)`, with the rank alignment of `compile` (losses/losses.py)."""
+    from keras.src.losses import LossFunctionWrapper
+
+    return LossFunctionWrapper(function, reduction=reduction, name=name, **constants)
+
+
+def metrics_list() -> Any:
+    """The class of a metric that stands for several, in which callbacks look up what they monitor (compile_utils.py)."""
+    from keras.src.trainers.compile_utils import MetricsList
+
+    return MetricsList
+
+
+def monitored(name: str, falls: bool) -> Any:
+    """What a callback finds of a log in a `MetricsList`: its name, and which way is better (callbacks/monitor_callback.py)."""
+    return types.SimpleNamespace(name=name, _direction="down" if falls else "up")
+
+
+def of_one_rank(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+    """Targets and predictions with a last axis of length 1 added or dropped, as for a function (keras/src/losses/loss.py)."""
+    from keras.src.losses.loss import squeeze_or_expand_to_same_rank
+
+    one, other = squeeze_or_expand_to_same_rank(y_true, y_pred)
+    return one, other
+
+
+def share_of_replica(value: Any) -> Any:
+    """A value divided by the replicas of `tf.distribute`, which then sum it (keras/src/losses/loss.py)."""
+    from keras.src.losses.loss import scale_loss_for_distribution
+
+    return scale_loss_for_distribution(value)
+
+
+def undivided(value: Any) -> Any:
+    """The reverse of `share_of_replica`, for logs (keras/src/losses/loss.py)."""
+    from keras.src.losses.loss import unscale_loss_for_distribution
+
+    return unscale_loss_for_distribution(value)
+
+
+def runs_its_graph(model: Any) -> bool:
+    """Whether a model's `call` is that of Functional or Sequential, and there is a graph that it runs (models/)."""
+    from keras.src.models.functional import Functional
+
+    if isinstance(model, keras.Sequential):
+        return model._functional is not None and type(model).call is keras.Sequential.call
+    return isinstance(model, Functional) and type(model).call is Functional.call
+
+
+def _function(model: Any) -> Any:
+    return model._functional if isinstance(model, keras.Sequential) else model
+
+
+def operations_of(model: Any) -> list[Any]:
+    """The layers and operations in the graph of a Functional or Sequential model (keras/src/ops/function.py)."""
+    return list(_function(model)._operations)
+
+
+def calls_of(model: Any, operation: Any) -> list[list[Any]]:
+    """What each call of an operation gives in the graph of a model, in the order of the calls (keras/src/ops/node.py)."""
+    inside = {id(node) for nodes in _function(model)._nodes_by_depth.values() for node in nodes}
+    return [list(node.outputs) for node in operation._inbound_nodes if id(node) in inside]
+
+
+def output_structure(model: Any) -> Any:
+    """The symbolic outputs of a Functional or Sequential model, nested as it gives them (models/functional.py)."""
+    return _function(model)._outputs_struct
+
+
+def input_structure(model: Any) -> Any:
+    """The symbolic inputs of a Functional or Sequential model, nested as it takes them (models/functional.py)."""
+    return _function(model)._inputs_struct
+
+
+def maker_of(tensor: Any) -> Any:
+    """The operation that makes a `KerasTensor` (keras/src/ops/node.py)."""
+    return getattr(getattr(tensor, "_keras_history", None), "operation", None)
+
+
+@contextmanager
+def values_kept(model: Any) -> Iterator[None]:
+    """Inside, a training that fails in its first step leaves the variables their values (backend/jax/trainer.py).
+
+    Keras on JAX takes the values out of the variables while it trains, and loses them if the first step cannot be traced.
+    """
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    optimizer = getattr(model, "optimizer", None)
+    before = [
+        (one, one._value) for one in [*model.variables, *model.metrics_variables, *getattr(optimizer, "variables", ())]
+    ]
+    try:
+        yield
+    except BaseException:
+        for variable, value in before:
+            if variable._value is None and value is not None and not value.is_deleted():
+                variable._value = value
+        raise

@@ -65,7 +65,7 @@ def test_the_guilty_example_is_found_where_it_says(rule: Rule, tmp_path: Path, b
         pytest.skip(f"{rule.code} is guilty on {', '.join(rule.backends)}")
     script = tmp_path / "guilty.py"
     script.write_text(rule.guilty.lstrip("\n"))
-    report = check_script(script)
+    report = check_script(script, **rule.asked)
     assert not report.crashed, report.crashed
     assert not report.notices
     own = [finding for finding in report.findings if finding.code == rule.code]
@@ -86,7 +86,7 @@ def test_the_guilty_example_is_found_where_it_says(rule: Rule, tmp_path: Path, b
 def test_the_innocent_example_is_innocent(rule: Rule, tmp_path: Path) -> None:
     script = tmp_path / "innocent.py"
     script.write_text(rule.innocent.lstrip("\n"))
-    report = check_script(script)
+    report = check_script(script, **rule.asked)
     assert not report.crashed, report.crashed
     assert not report.notices
     assert not report.loud

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from lossproof.lab.numeric import noise_of, slope
+from lossproof.lab.numeric import holds_closer, noise_of, slope
 
 SMOOTH: dict[str, tuple[Callable[[float], float], float]] = {
     "exp": (lambda t: math.exp(3.0 * t), 3.0),
@@ -87,3 +87,25 @@ def test_the_noise_is_that_of_the_function(amplitude: float) -> None:
         return t + amplitude * float(np.random.default_rng(bits).normal())
 
     assert amplitude / 4.0 < noise_of(noisy, "float64") < 4.0 * amplitude
+
+
+def cut_log(t: float) -> float:
+    """-log(1 - p) of a p just inside of the bound at which it is clipped, as a sigmoid near 1 in float32 gives it."""
+    p = (1.0 - 1.2e-7) * (1.0 + t)
+    return 5.0 - math.log(1.0 - min(p, 1.0 - 1e-7)) + 30.0 * t
+
+
+def test_a_contradiction_that_a_clip_explains_does_not_hold_closer() -> None:
+    truth = (1.0 - 1.2e-7) / 1.2e-7 + 30.0
+    noise = noise_of(cut_log, "float64")
+    found = slope(cut_log, "float64", cut_log(0.0), noise)
+    assert found.contradicts(truth)  # which is why the question is asked
+    assert not holds_closer(cut_log, "float64", cut_log(0.0), noise, found, truth)
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_a_contradiction_of_a_wrong_gradient_holds_closer(name: str) -> None:
+    function, truth = SMOOTH[name]
+    noise = noise_of(function, "float64")
+    found = slope(function, "float64", function(0.0), noise)
+    assert holds_closer(function, "float64", function(0.0), noise, found, 1.5 * truth)

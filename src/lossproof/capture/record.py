@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import defaultdict
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -187,10 +188,26 @@ class Loaded:
     error: Exception | None
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What the user asked for beyond the usual check, and what it takes to run the script again for it."""
+
+    backends: tuple[str, ...] = ()
+    """Backends with which the objective is compared."""
+    replicas: int | None = None
+    """How many replicas are simulated, whether the script distributes its training or not."""
+    script: Path | None = None
+    """None where there is none: a notebook, or a check from Python."""
+    arguments: tuple[str, ...] = ()
+    directory: str = "."
+    full: bool = False
+
+
 @dataclass
 class Run:
     """Everything that was caught in one run of a script."""
 
+    asked: Asked = field(default_factory=Asked)
     captures: list[Capture] = field(default_factory=list)
     trainings: list[Training] = field(default_factory=list)
     updates: dict[int, list[Update]] = field(default_factory=lambda: defaultdict(list))

@@ -200,7 +200,9 @@ def _slots(name: str, value: Any, holder: Slot) -> Iterator[Slot]:
         yield _constant(name, value.python_function)
     elif hasattr(value, "__wrapped__"):
         yield _constant(name, value.__wrapped__)
-    elif isinstance(value, (keras.losses.Loss, keras.layers.Layer)) or _is_users(type(value)):
+    elif isinstance(value, (keras.losses.Loss, keras.layers.Layer, keras.regularizers.Regularizer)) or _is_users(
+        type(value)
+    ):
         yield from _attributes(name, value)
 
 
@@ -264,7 +266,7 @@ def _attributes(name: str, value: Any) -> Iterator[Slot]:
             continue
         read, write = functools.partial(getattr, value, key), functools.partial(_set, value, key)
         yield Slot(f"{name}.{key}", read, write, key, _codes_of(type(value)))
-    if isinstance(value, keras.losses.Loss) and not _is_users(type(value)):
+    if isinstance(value, (keras.losses.Loss, keras.regularizers.Regularizer)) and not _is_users(type(value)):
         return
     if isinstance(value, keras.layers.Layer):
         for method in ("call", "compute_loss", "train_step", "test_step"):

@@ -78,7 +78,7 @@ def totals_with_added_losses(lab: Lab, factors: tuple[float, ...]) -> list[float
 
 def _total(lab: Lab, factor: float) -> float:
     if lab.overrides_train_step:
-        with _scaled(factor):
+        with scaled_losses(factor):
             losses = rerun_step(lab).losses
         if not losses:
             raise NotApplicable("the loss that this train_step differentiates could not be observed")
@@ -87,13 +87,14 @@ def _total(lab: Lab, factor: float) -> float:
     with lab.model.scope():
         # The forward pass again: layers add their losses during it.
         fresh = lab.model.forward(lab.batch.x)
-        with _scaled(factor):
-            scaled = Forward(fresh.y_pred, [loss * factor for loss in forward.losses])
-            return float(lab.number(lab.model.compute_loss(lab.batch, scaled)))
+        with scaled_losses(factor):
+            grown = Forward(fresh.y_pred, [loss * factor for loss in forward.losses])
+            return float(lab.number(lab.model.compute_loss(lab.batch, grown)))
 
 
 @contextmanager
-def _scaled(factor: float) -> Iterator[None]:
+def scaled_losses(factor: Any) -> Iterator[None]:
+    """Inside, every entry of `layer.losses` is multiplied by a number or a scalar tensor."""
     layer = keras.layers.Layer
     original = layer.losses
 

@@ -132,13 +132,13 @@ def moved_into_range(alignment: Alignment) -> Alignment | None:
     pairs is the mean over the rows, and what training will meet does not show yet.
     """
     subject = alignment.subject
-    moved = None if alignment.field != "y_true" else _onto_targets(subject, subject.batch_size // 3 + 1)
+    moved = None if alignment.field != "y_true" else onto_targets(subject, subject.batch_size // 3 + 1)
     if moved is None:
         return None
     return replace(alignment, subject=subject.changed(y_pred=moved), aligned=alignment.aligned.changed(y_pred=moved))
 
 
-def _onto_targets(subject: Subject, shift: int) -> Any:
+def onto_targets(subject: Subject, shift: int) -> Any:
     """Predictions equal to the targets of the rows `shift` before; None where they have another form."""
     y_true, y_pred = subject.y_true, subject.y_pred
     if shape_of(y_pred) is None or shape_of(y_true) is None or np.prod(y_true.shape) != np.prod(y_pred.shape):
@@ -179,7 +179,7 @@ def _both(lab: Lab, alignment: Alignment, y_pred: Any) -> tuple[float, float] | 
 
 def _perfect(lab: Lab, subject: Subject) -> Any:
     """The targets themselves; for class ids, nearly all of the probability on the class."""
-    target = _onto_targets(subject, 0)
+    target = onto_targets(subject, 0)
     shape = shape_of(subject.y_pred)
     if target is not None or shape is None or len(shape) != 2 or shape_of(subject.y_true) is None:
         return target
@@ -239,6 +239,15 @@ def pairing(lab: Lab, alignment: Alignment) -> Pairing:
         one_sided = (event for event in gone if other is not None and _one_sided(lab, event, other))
         return Pairing(next(one_sided, None), seen=True)
     return Pairing(None, seen=bool(written))
+
+
+def rows_that_meet(lab: Lab, subject: Subject, order: np.ndarray) -> Event | None:
+    """The first expression in which a batch axis made of the targets meets one that is not."""
+    y_true = keras.tree.map_structure(lambda leaf: take(leaf, order), subject.y_true)
+    other = lab.attempt(lambda: lab.trace(subject.changed(y_true=y_true)))
+    if other is None:
+        return None
+    return next((event for event in _broadcasts(lab, subject) if _one_sided(lab, event, other)), None)
 
 
 def _of_unequal_rank(event: Event) -> bool:

@@ -19,7 +19,7 @@ from lossproof import keras_private
 from lossproof.capture.record import Capture
 from lossproof.lab.backends import running_backend
 from lossproof.lab.backends.base import Tensor
-from lossproof.lab.failure import in_words
+from lossproof.lab.failure import same_failure
 from lossproof.lab.lab import Lab
 from lossproof.lab.listen import Heard, listening
 from lossproof.lab.model import Forward
@@ -215,7 +215,7 @@ class CompiledObjective:
             wired = self.evaluate(with_metrics=with_metrics)
         except Exception as error:
             own = self.lab.overrides_train_step or self.lab.overrides_compute_loss
-            return error if not own or in_words(error) == in_words(self.lab.capture.error) else None
+            return error if not own or same_failure(error, self.lab.capture.error) else None
         return None if np.isfinite(wired.total) else ArithmeticError("the loss is not finite")
 
     def attempt(

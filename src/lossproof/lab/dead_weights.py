@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import sys
-import types
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import keras
 import numpy as np
 
-from lossproof.capture.place import user_place
-from lossproof.capture.userfiles import is_user_file
+from lossproof import keras_private
 from lossproof.findings.finding import Place
 from lossproof.lab.backends.base import Tensor
 from lossproof.lab.blind import quiet
+from lossproof.lab.callers import called_at
 from lossproof.lab.failure import needed
 from lossproof.lab.gradients import weight_gradients
 from lossproof.lab.lab import Lab
 from lossproof.lab.noise import differs
-from lossproof.lab.replace import replaced
 from lossproof.lab.step import run_step
+from lossproof.lab.stops import stops_lifted
+from lossproof.lab.swallowed import Swallowed, swallowed
 from lossproof.lab.weight_connection import moved_model
 from lossproof.rules.rule import NotApplicable
 
@@ -33,7 +31,7 @@ POINTS = 3
 MOST_STOPS = 16
 """Calls of `stop_gradient` that are lifted one by one."""
 
-Way = Literal["cut", "unused"]
+Way = Literal["cut", "unused", "swallowed"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,8 @@ class Dead:
     """Weights without a gradient wherever it was looked for."""
 
     way: Way
-    """`cut`: the objective moves with them; `unused`: nothing does, though their layer is called."""
+    """`cut`: the objective moves with them; `unused`: nothing does, though their layer is called; `swallowed`: a layer
+    of the user's receives what they make, and gives the same without it."""
     paths: tuple[str, ...]
     numbers: int
     trainable: int
@@ -56,7 +55,9 @@ class Dead:
     lifted: float | None = None
     """The norm of the gradient for these weights if it is not stopped there."""
     calls: Place | None = None
-    """Where the layer is called whose result is not used."""
+    """Where the layer is called whose result is not used, or where the layer is written that does not use it."""
+    end: str | None = None
+    """The name of that layer."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _dead_weights(lab: Lab) -> Dead | None:
         dark = [i for i in dark if look.dark(i)]
     if not dark or not np.isfinite(base.value):
         return None
-    return _cut(lab, base, start, dark) or _unused(lab, base, start, dark)
+    return _cut(lab, base, start, dark) or _unused(lab, base, start, dark) or _swallowed(lab, base, start, dark)
 
 
 def _moved(random: np.random.Generator, start: list[np.ndarray], which: Any) -> list[np.ndarray]:
@@ -230,45 +231,13 @@ def _lifted(lab: Lab, felt: list[int]) -> tuple[Place | None, float | None]:
 
 def _norm_without_stops(lab: Lab, felt: list[int], chosen: int | None, places: list[Place | None]) -> float | None:
     def experiment() -> float:
-        with _stops_lifted(lab, chosen, places):
+        with stops_lifted(lab, chosen, places):
             look = _looked_at(lab, None)
         found = [look.gradients[i] for i in felt]
         return float(np.sqrt(sum(float(np.sum(g**2)) for g in found if g is not None)))
 
     norm: float | None = lab.attempt(experiment)
     return norm if norm is not None and np.isfinite(norm) else None
-
-
-@contextmanager
-def _stops_lifted(lab: Lab, chosen: int | None, places: list[Place | None]) -> Iterator[None]:
-    """Inside, the user's `chosen`-th stop of a gradient (all, if None) lets it pass; `places` says where they stand."""
-    depth = 0
-
-    def make(owner: Any) -> Callable[[Any], Any]:
-        everyone = isinstance(owner, types.ModuleType)
-
-        def replace(original: Callable[..., Any]) -> Callable[..., Any]:
-            def stop(value: Any, *args: Any, **kwargs: Any) -> Any:
-                nonlocal depth
-                if depth or not (everyone or is_user_file(sys._getframe(1).f_code.co_filename)):  # noqa: SLF001
-                    return original(value, *args, **kwargs)
-                places.append(user_place())
-                if chosen is None or chosen == len(places) - 1:
-                    return value
-                depth += 1
-                try:
-                    return original(value, *args, **kwargs)
-                finally:
-                    depth -= 1
-
-            return stop
-
-        return replace
-
-    with ExitStack() as stack:
-        for owner, name in lab.backend.gradient_stops():
-            stack.enter_context(replaced(owner, name, make(owner)))
-        yield
 
 
 # Nothing moves with them ---------------------------------------------------------------------------------------------
@@ -279,7 +248,7 @@ def _unused(lab: Lab, base: _Look, start: list[np.ndarray], dark: list[int]) -> 
     if lab.overrides_train_step:
         return None  # its other methods may use them
     for group in _by_layer(lab, dark):
-        where = lab.attempt(lambda group=group: _called_at(lab, {id(lab.model.trainable[i]) for i in group}))  # type: ignore[misc]
+        where = lab.attempt(lambda group=group: called_at(lab, {id(lab.model.trainable[i]) for i in group}))  # type: ignore[misc]
         if where is None:
             continue
         random = np.random.default_rng(1)
@@ -298,33 +267,35 @@ def _unused(lab: Lab, base: _Look, start: list[np.ndarray], dark: list[int]) -> 
     return None
 
 
-def _called_at(lab: Lab, variables: set[int]) -> Place | None:
-    """Where the `call` of the captured model, and nothing else, calls the layer that owns some variables."""
-    found: list[Place | None] = []
-    model = lab.capture.model
+def _swallowed(lab: Lab, base: _Look, start: list[np.ndarray], dark: list[int]) -> Dead | None:
+    """Layers of a functional model whose results a layer of the user's receives and does not use."""
+    if lab.overrides_train_step or not keras_private.is_functional(lab.capture.model):
+        return None
 
-    def make(original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-            if layer is not model and variables & {id(v) for v in layer.trainable_variables}:
-                found.append(_from_call_of(model))
-            return original(layer, *args, **kwargs)
+    def tensors(weights: list[np.ndarray]) -> list[Tensor]:
+        return [_like(lab, array, tensor) for array, tensor in zip(weights, lab.model.start, strict=True)]
 
-        return call
-
-    with quiet(lab), replaced(keras.layers.Layer, "__call__", make), lab.model.scope():
-        lab.model.forward(lab.batch.x)
-    return found[0] if found and None not in found else None
-
-
-def _from_call_of(model: Any) -> Place | None:
-    frame = sys._getframe(2)  # noqa: SLF001 - documented, there is no other way
-    while frame is not None and frame.f_code.co_filename.startswith(_KERAS):
-        frame = frame.f_back  # type: ignore[assignment]
-    own = frame is not None and frame.f_code.co_name == "call" and frame.f_locals.get("self") is model
-    return user_place() if own and is_user_file(frame.f_code.co_filename) else None
-
-
-_KERAS = str(keras.__path__[0])
+    ends: dict[str, tuple[Swallowed, list[int]]] = {}
+    for group in _by_layer(lab, dark):
+        moved = _moved(np.random.default_rng(1), start, group)
+        end = lab.attempt(partial(swallowed, lab, tensors(start), tensors(moved)))
+        if end is not None:
+            ends.setdefault(end.layer, (end, []))[1].extend(group)
+    if not ends:
+        return None
+    end, lost = max(ends.values(), key=lambda one: len(one[1]))
+    moved = _moved(np.random.default_rng(1), start, lost)
+    return Dead(
+        way="swallowed",
+        paths=tuple(lab.model.trainable[i].path for i in lost),
+        numbers=sum(start[i].size for i in lost),
+        trainable=sum(base.updated),
+        points=1 + POINTS,
+        before=_total(lab, start),
+        after=_total(lab, moved),
+        calls=end.where,
+        end=end.layer,
+    )
 
 
 def _same_outputs(lab: Lab, start: list[np.ndarray], moved: list[np.ndarray], training: bool) -> bool:

@@ -8,7 +8,7 @@ rates, margins, distances of pairs) has no such common value, or keeps to its ta
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -23,11 +23,13 @@ from lossproof.lab.noise import differs, rounding
 from lossproof.lab.predictions import float_leaves, look, tensor_like, with_float_leaves
 from lossproof.lab.subject import LossSubject, Subject
 
-Way = Literal["negated", "elsewhere", "swapped"]
+Way = Literal["negated", "elsewhere", "swapped", "logged"]
 
 FEWEST_ROWS = 4
 ADDED = 1e-4
 """How much of what a loss can change by the small numbers may make up that people add against zeros."""
+SURE = 1e-6
+"""How near a probability comes to 0 or 1 where it is read as a logit."""
 TURNED = 0.05
 """What a gradient that vanishes at the minimum may still have of its size elsewhere, by rounding and small additions."""
 
@@ -56,7 +58,7 @@ class Direction:
 
 
 @dataclass(frozen=True)
-class _Scene:
+class Scene:
     """One prediction tensor of a subject with what would be perfect for it; the other tensors stay as they are."""
 
     lab: Lab
@@ -69,6 +71,8 @@ class _Scene:
     length: float | None = None
     """That of all predictions along the last axis, where the output normalises them."""
     note: str = ""
+    read: Callable[[np.ndarray], np.ndarray] | None = None
+    """What the output gives for these predictions, where they are not the output itself: logits for probabilities."""
 
     def value(self, predictions: np.ndarray, targets: np.ndarray | None = None) -> float:
         """The subject's value with other predictions, and other targets; NaN where the user's code refuses them."""
@@ -124,7 +128,7 @@ class _Scene:
 
     def leaves(self, predictions: np.ndarray) -> list[np.ndarray]:
         leaves = [self.lab.number(leaf) for leaf in float_leaves(self.lab, self.subject)]
-        leaves[self.leaf] = predictions
+        leaves[self.leaf] = predictions if self.read is None else self.read(predictions)
         return leaves
 
     def lower(self, a: float, b: float) -> bool:
@@ -138,14 +142,19 @@ class _Scene:
 
 def direction(lab: Lab, subject: Subject) -> Direction | None:
     """The proof that a subject's minimum is not at its targets; None where it is, or where that cannot be told."""
+    from lossproof.lab.logged import logged
+
     for scene in _scenes(lab, subject):
-        found = _compared(scene) or _sharp(scene) or _swapped(scene)
+        as_they_are = scene.simplex or not scene.ids
+        found = (_compared(scene) or _sharp(scene) or _swapped(scene) or logged(scene)) if as_they_are else None
+        on_logits = _as_logits(scene) if found is None else None
+        found = _sharp(on_logits) if on_logits is not None else found
         if found is not None:
             return found
     return _located(lab, subject)
 
 
-def _scenes(lab: Lab, subject: Subject) -> Iterator[_Scene]:
+def _scenes(lab: Lab, subject: Subject) -> Iterator[Scene]:
     leaves = [lab.number(leaf) for leaf in float_leaves(lab, subject)]
     targets = [lab.number(leaf) for leaf in keras.tree.flatten(subject.y_true) if lab.backend.is_tensor(leaf)]
     if len(leaves) != len(targets) or len(keras.tree.flatten(subject.y_true)) != len(targets):
@@ -155,7 +164,7 @@ def _scenes(lab: Lab, subject: Subject) -> Iterator[_Scene]:
             continue
         simplex = _on_simplex(here)
         ids = target.size != here.size
-        right = _one_hot(target, here.shape) if ids and simplex else target.astype("float64")
+        right = _one_hot(target, here.shape) if ids and here.ndim > 1 else target.astype("float64")
         if right is None or right.size != here.size or not np.isfinite(right).all():
             continue
         right = right.reshape(here.shape)
@@ -166,7 +175,7 @@ def _scenes(lab: Lab, subject: Subject) -> Iterator[_Scene]:
         lengths = [_one_length(here), _one_length(right)]
         if lengths[0] is not None and (lengths[1] is None or differs(lengths[0], lengths[1], terms=here.size)):
             continue  # no prediction can be right
-        yield _Scene(lab, subject, i, here, right, simplex, ids, length=lengths[0])
+        yield Scene(lab, subject, i, here, right, simplex, ids, length=lengths[0])
 
 
 def _on_simplex(values: np.ndarray) -> bool:
@@ -203,7 +212,7 @@ def _one_hot(target: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
 # Predictions that do not follow the targets -----------------------------------------------------------------------
 
 
-def _aimless(scene: _Scene) -> Iterator[tuple[str, np.ndarray]]:
+def _aimless(scene: Scene) -> Iterator[tuple[str, np.ndarray]]:
     """The same prediction for every row: within what the model predicts and what the targets are."""
     here, right = scene.here, scene.right
 
@@ -221,7 +230,7 @@ def _aimless(scene: _Scene) -> Iterator[tuple[str, np.ndarray]]:
         yield "the smallest target for every row", everywhere(right.min(axis=0))
 
 
-def _wrong(scene: _Scene) -> tuple[float, str, np.ndarray] | None:
+def _wrong(scene: Scene) -> tuple[float, str, np.ndarray] | None:
     """The best of the aimless predictions and those half or half again as large as right, else of other rows' targets."""
     others = list(_aimless(scene))
     if not scene.simplex and scene.length is None:
@@ -236,7 +245,7 @@ def _wrong(scene: _Scene) -> tuple[float, str, np.ndarray] | None:
     return best if np.isfinite(best[0]) else None
 
 
-def _perfect_is_perfect(scene: _Scene, perfect: float, gap: float, blends: bool) -> bool:
+def _perfect_is_perfect(scene: Scene, perfect: float, gap: float, blends: bool) -> bool:
     """Whether predictions on the targets have the same value for other targets as well: other rows', and mixtures."""
     other = np.roll(scene.right, 1, axis=0)
     shares = (1.0, 0.5, 0.3) if blends else (1.0,)
@@ -251,7 +260,21 @@ def _perfect_is_perfect(scene: _Scene, perfect: float, gap: float, blends: bool)
     return True
 
 
-def _compared(scene: _Scene) -> Direction | None:
+def _perfect_elsewhere(scene: Scene, perfect: float, gap: float, away: np.ndarray) -> bool:
+    """Whether predictions on their targets have the same value where the aimless ones are, if that is far off.
+
+    Targets that lie close together (ids, times) say little about other targets.
+    """
+    right = scene.right
+    spread = float(np.sqrt(np.mean((right - right.mean(axis=0)) ** 2)))
+    if scene.simplex or scene.length is not None or spread >= 0.01 * scene.distance(away):
+        return True
+    half_way = 0.5 * (right + away)
+    value = scene.value(half_way, half_way)
+    return bool(np.isfinite(value)) and abs(value - perfect) <= ADDED * gap
+
+
+def _compared(scene: Scene) -> Direction | None:
     """A loss by which all perfect predictions are equal, and predictions far from the targets are better."""
     if scene.ids:
         return None
@@ -269,13 +292,15 @@ def _compared(scene: _Scene) -> Direction | None:
     )
 
 
-def _below(scene: _Scene) -> Direction | None:
+def _below(scene: Scene) -> Direction | None:
     perfect, wrong = scene.value(scene.right), _wrong(scene)
     if wrong is None or not scene.lower(wrong[0], perfect):
         return None
     away, how, predictions = wrong
     gap = perfect - away
     if gap <= ADDED * _reach(scene, perfect) or not _perfect_is_perfect(scene, perfect, gap, blends=True):
+        return None
+    if not _perfect_elsewhere(scene, perfect, gap, predictions):
         return None
     # On the way to the targets a loss with a better place for each of them would find that place.
     way = [scene.value(predictions + t * (scene.right - predictions)) for t in (0.05, 0.5, 0.9)]
@@ -294,13 +319,13 @@ def _below(scene: _Scene) -> Direction | None:
     )
 
 
-def _reach(scene: _Scene, perfect: float) -> float:
+def _reach(scene: Scene, perfect: float) -> float:
     """How far values lie from that of perfect predictions."""
     values = [scene.value(p) for _, p in _around(scene)]
     return max((abs(value - perfect) for value in values if np.isfinite(value)), default=0.0)
 
 
-def _around(scene: _Scene) -> Iterator[tuple[str, np.ndarray]]:
+def _around(scene: Scene) -> Iterator[tuple[str, np.ndarray]]:
     """Predictions of all sorts: without aim, of other rows, as captured, on the way, and past the targets."""
     yield from _aimless(scene)
     yield "as captured", scene.here
@@ -313,7 +338,7 @@ def _around(scene: _Scene) -> Iterator[tuple[str, np.ndarray]]:
 # Scores on labels of 0 and 1 ----------------------------------------------------------------------------------------
 
 
-def _sharp(scene: _Scene) -> Direction | None:
+def _sharp(scene: Scene) -> Direction | None:
     """A loss on labels of 0 and 1 by which perfect predictions are the worst of all.
 
     Labels may be meant the other way round (1 for pairs that are alike, predicted as distances; the class that a sample
@@ -346,11 +371,30 @@ def _sharp(scene: _Scene) -> Direction | None:
         distance=scene.distance(opposite),
         constant=True,
         other=(-perfect, -away),
-        step=_step(scene),
+        step=_step(scene) if scene.read is None else None,
     )
 
 
-def _worst_at_frequencies(scene: _Scene) -> bool:
+def _as_logits(scene: Scene) -> Scene | None:
+    """The same on the probabilities of which the predictions may be the logits, where the targets are labels."""
+    here, right = scene.here, scene.right
+    if not np.isin(right, (0.0, 1.0)).all() or (here.min() >= 0.0 and here.max() <= 1.0):
+        return None
+    if scene.ids or (right.ndim > 1 and right.shape[-1] > 1 and (right.sum(axis=-1) == 1.0).all()):
+        shares = np.exp(here - here.max(axis=-1, keepdims=True))
+        shares /= shares.sum(axis=-1, keepdims=True)
+        return replace(scene, here=shares, simplex=True, read=lambda p: np.log(np.clip(p, SURE, 1.0)))
+    within = np.clip(here, -30.0, 30.0)
+    return replace(scene, here=1.0 / (1.0 + np.exp(-within)), read=_logits)
+
+
+def _logits(probabilities: np.ndarray) -> np.ndarray:
+    p = np.clip(probabilities, SURE, 1.0 - SURE)
+    logits: np.ndarray = np.log(p) - np.log1p(-p)
+    return logits
+
+
+def _worst_at_frequencies(scene: Scene) -> bool:
     """Whether, of predictions that are the same for all, the labels' frequencies are the worst nearby."""
     right = scene.right
     classes = right.shape[-1] if scene.simplex else 1
@@ -370,7 +414,7 @@ def _worst_at_frequencies(scene: _Scene) -> bool:
     return True
 
 
-def _counted_together(scene: _Scene) -> bool:
+def _counted_together(scene: Scene) -> bool:
     """Whether the loss is no sum over the predictions: what half of them change depends on the other half."""
     cells = scene.right.shape[:-1] if scene.simplex else scene.right.shape
     if int(np.prod(cells)) < FEWEST_ROWS:
@@ -384,7 +428,7 @@ def _counted_together(scene: _Scene) -> bool:
     return bool(np.isfinite(values).all() and abs(together - apart) > 8.0 * rounding("float32", size, half.size))
 
 
-def _bounded(scene: _Scene) -> bool:
+def _bounded(scene: Scene) -> bool:
     """Whether 0 and 1 are the ends of what the output can do, so that no prediction lies beyond its label."""
     if scene.simplex:
         return True
@@ -398,7 +442,7 @@ def _bounded(scene: _Scene) -> bool:
 # Arguments in the wrong order ---------------------------------------------------------------------------------------
 
 
-def _swapped(scene: _Scene) -> Direction | None:
+def _swapped(scene: Scene) -> Direction | None:
     """A loss that, with its arguments exchanged, has a minimum at the targets, and as written has none there."""
     if scene.ids or not isinstance(scene.subject, LossSubject):
         return None
@@ -422,6 +466,8 @@ def _swapped(scene: _Scene) -> Direction | None:
     tried = [one for one in tried if scene.lower(one[0], perfect)]
     if not tried:
         return None
+    if _differs_by_a_penalty(scene, targets):
+        return None
     away, how, predictions = min(tried, key=lambda one: one[0])
     return Direction(
         way="swapped",
@@ -435,7 +481,24 @@ def _swapped(scene: _Scene) -> Direction | None:
     )
 
 
-def _inside(scene: _Scene) -> bool:
+def _differs_by_a_penalty(scene: Scene, targets: np.ndarray) -> bool:
+    """Whether the order of the arguments matters only for what is asked of the predictions alone.
+
+    A symmetric distance with a penalty on the predictions, d(t, p) + r(p), has its minimum off the targets by design.
+    Exchanged, it differs by r(p) - r(t), a sum of one part for each argument; a divergence does not.
+    """
+
+    def order(target: np.ndarray, prediction: np.ndarray) -> tuple[float, float]:
+        written, exchanged = scene.value(prediction, target), scene.exchanged(prediction, target)
+        return written - exchanged, max(abs(written), abs(exchanged))
+
+    others = [np.roll(targets, k, axis=0) for k in (1, 2)]
+    pairs = [order(t, p) for t in (targets, others[0]) for p in (0.7 * targets + 0.3 * others[0], others[1])]
+    (same, crossed), size = (pairs[0][0] + pairs[3][0], pairs[1][0] + pairs[2][0]), max(one[1] for one in pairs)
+    return not abs(same - crossed) > 8.0 * rounding("float32", size, scene.here.size)
+
+
+def _inside(scene: Scene) -> bool:
     return bool(np.isfinite(scene.right).all())
 
 
@@ -465,7 +528,7 @@ def _located(lab: Lab, subject: Subject) -> Direction | None:
     signs = random.choice((-1.0, 1.0), size=target.shape) * random.uniform(0.5, 1.5, size=target.shape)
     for first in range(0, width - each + 1, each):
         columns = slice(first, first + each)
-        scene = _Scene(lab, subject, 0, here, _with(here, columns, target), False, ids=True)
+        scene = Scene(lab, subject, 0, here, _with(here, columns, target), False, ids=True)
         perfect = scene.value(scene.right)
         around = [
             (scene.value(moved), moved)
@@ -489,7 +552,7 @@ def _located(lab: Lab, subject: Subject) -> Direction | None:
     return None
 
 
-def _flat_there(scene: _Scene, columns: slice, moved: np.ndarray) -> bool:
+def _flat_there(scene: Scene, columns: slice, moved: np.ndarray) -> bool:
     """Whether the derivative for some columns vanishes on the targets, held against another place."""
     sizes = []
     for predictions in (scene.right, moved):
@@ -507,7 +570,7 @@ def _with(here: np.ndarray, columns: slice, values: np.ndarray) -> np.ndarray:
     return moved
 
 
-def _step(scene: _Scene) -> tuple[tuple[float, float], tuple[float, float]] | None:
+def _step(scene: Scene) -> tuple[tuple[float, float], tuple[float, float]] | None:
     """Value and distance as captured, and one small step down the gradient later."""
     point = scene.lab.attempt(lambda: look(scene.lab, scene.subject, scene.leaves(scene.here)))
     gradient = point.gradients[scene.leaf] if point is not None else None

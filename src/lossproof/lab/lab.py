@@ -21,6 +21,7 @@ from lossproof.lab.evaluation import Evaluation, evaluate
 from lossproof.lab.failure import needed
 from lossproof.lab.localize.events import Event, Trace
 from lossproof.lab.localize.queries import labels_for
+from lossproof.lab.localize.recorder import Recorder
 from lossproof.lab.model import Forward, Functional
 from lossproof.lab.received import Batch, NoBatch, received_batch
 from lossproof.lab.subject import LossSubject, ObjectiveSubject, StepSubject, Subject
@@ -203,9 +204,14 @@ class Lab:
         with self.undisturbed():
             return self.number(self.backend.at_once(subject.unreduced))
 
-    def trace(self, subject: Subject) -> Trace:
-        """Every expression that the user's code of a subject evaluates, with its value."""
-        return traced(self, subject)
+    def trace(self, subject: Subject, recorder: Callable[[], Recorder] = Recorder) -> Trace:
+        """Every expression that the user's code of a subject evaluates, with its value.
+
+        Args:
+            subject: What is evaluated.
+            recorder: Makes the recorder of each run, of which a custom step may take two.
+        """
+        return traced(self, subject, recorder)
 
     # Places ------------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from lossproof.capture.batch import in_memory
-from lossproof.lab.failure import in_words
+from lossproof.lab.failure import in_words, same_failure
 from lossproof.lab.lab import Lab
 from lossproof.lab.noise import differs
 from lossproof.lab.outputs import as_numpy
@@ -59,7 +59,7 @@ def recoded(lab: Lab) -> Recoded | None:
 def _refused(lab: Lab, target: np.ndarray, shape: tuple[int, ...], classes: int) -> Recoded | None:
     compiled = lab.compiled
     failure = compiled.failure()
-    if failure is None or in_words(failure) != in_words(lab.capture.error):
+    if failure is None or not same_failure(failure, lab.capture.error):
         return None
     flat = _numbers(target, shape)
     tries: list[tuple[str, str, np.ndarray, str]] = []
@@ -76,8 +76,7 @@ def _refused(lab: Lab, target: np.ndarray, shape: tuple[int, ...], classes: int)
     for given, assumed, values, code in tries:
         wired = compiled.attempt({"y": values}, with_metrics=False)
         if wired is not None:
-            error = in_words(lab.capture.error)
-            return Recoded(given, assumed, classes, error, wired.total, 0, len(target), code)
+            return Recoded(given, assumed, classes, in_words(failure), wired.total, 0, len(target), code)
     return None
 
 

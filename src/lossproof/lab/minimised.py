@@ -66,7 +66,12 @@ def _total_with(lab: Lab, loss: Any, value: float) -> float:
 
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return keras.ops.convert_to_tensor(value) if self is loss else original(self, *args, **kwargs)
+            result = original(self, *args, **kwargs)
+            if self is not loss:
+                return result
+            # Still connected with the weights, so that a step can call PyTorch's `backward` on it.
+            nothing = 0.0 * keras.ops.sum(keras.ops.where(keras.ops.isfinite(result), result, 0.0))
+            return nothing + value
 
         return call
 

@@ -72,16 +72,31 @@ def holds_closer(
 ) -> bool:
     """Whether a contradiction of autodiff stands at ever shorter steps, as far as rounding lets them tell.
 
-    Beside a pole of the derivative (`arccos` just below 1) a step can jump over what autodiff rightly sees.
+    Beside a pole of the derivative (`arccos` just below 1), or where a clip cuts one off (`log(1 - p)` with p within
+    float32's last places of 1), a step can jump over what autodiff rightly sees.
     """
-    noise = max(noise, _epsilon(dtype) * abs(centre))
+    noise = max(_closest_noise(function, dtype, noise), _epsilon(dtype) * abs(centre))
     step = found.step / CLOSER
-    while 20.0 * noise / step < abs(autodiff - found.value):
+    while 20.0 * noise / step < abs(autodiff - found.value) and step > CLOSER * _epsilon(dtype):
         closer = _ridders(function, centre, step, noise)
         if not closer.contradicts(autodiff):
             return False
         step /= CLOSER
     return True
+
+
+def _closest_noise(function: Callable[[float], float], dtype: str, noise: float) -> float:
+    """The noise among the closest neighbours that the dtype tells apart, where the function does so too.
+
+    What lies within the spacing of float32 counts as noise for `noise_of`, a kink included.
+    """
+    spacing = 16.0 * _epsilon(dtype)
+    if spacing >= 16.0 * float(np.finfo("float32").eps):
+        return noise
+    values = np.array([function(spacing * k) for k in range(-3, 5)])
+    if not np.isfinite(values).all() or 2 * np.count_nonzero(np.diff(values)) < values.size:
+        return noise
+    return min(noise, float(np.sqrt(np.mean(np.diff(values, 3) ** 2) / 20.0)))
 
 
 def noise_of(function: Callable[[float], float], dtype: str) -> float:

@@ -69,14 +69,25 @@ def moves(lab: Lab, subject: Subject, leaves: list[np.ndarray]) -> Iterator[tupl
                 [leaf + share * (target.reshape(leaf.shape) - leaf) for leaf, target in pairs],
             )
     yield "of other rows", [np.roll(leaf, 1, axis=0) for leaf in leaves]
-    finite = np.concatenate([part[np.isfinite(part)].ravel().astype("float64") for part in (*leaves, *numeric)])
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    for _ in range(3):  # targets may be of another kind: only here are predictions known to be in their domain
+        yield "drawn at random", [_drawn(random, leaf) for leaf in leaves]
+    low, high = _range([*leaves, *numeric])
     span = (high - low) or 1.0
     for beyond in (0.0, 0.0, 0.0, 1.0, 1.0, 10.0):
         yield (
             "drawn at random",
             [random.uniform(low - beyond * span, high + beyond * span, size=leaf.shape) for leaf in leaves],
         )
+
+
+def _range(parts: list[np.ndarray]) -> tuple[float, float]:
+    finite = np.concatenate([part[np.isfinite(part)].ravel().astype("float64") for part in parts])
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+
+
+def _drawn(random: np.random.Generator, leaf: np.ndarray) -> np.ndarray:
+    """As a leaf, over the range of its own values."""
+    return random.uniform(*_range([leaf]), size=leaf.shape)
 
 
 def tensor_like(lab: Lab, array: np.ndarray, leaf: Tensor) -> Tensor:

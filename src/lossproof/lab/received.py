@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+import numpy as np
 
 from lossproof import keras_private
-from lossproof.capture.batch import Recorded
+from lossproof.capture.batch import Recorded, count_rows, take_rows
 from lossproof.capture.record import Capture
 from lossproof.lab.backends import running_backend
 
@@ -20,6 +21,9 @@ class Batch:
     x: Any
     y: Any
     sample_weight: Any
+    passed: Any = None
+    """The targets in the form in which the user passed them, before adapters and backends touch their dtype and rank;
+    None where that is not known."""
 
 
 class NoBatch(Exception):  # noqa: N818 - an answer, not an error
@@ -39,19 +43,27 @@ def received_batch(capture: Capture) -> Batch:
             if weight is None and data.get("class_weight") is not None:
                 weight = keras_private.class_weights_to_sample_weights(data["y"], data["class_weight"])
             items: Any = (data.get("x"), data.get("y"), weight)
+            passed = data.get("y")
         elif isinstance(data.get("x"), Recorded):
             if not data["x"].batches:
                 raise NoBatch("the generator was not asked for a batch")
             items = data["x"].batches[0]
+            passed = keras.utils.unpack_x_y_sample_weight(items)[1]
         else:
             items = next(iter(keras_private.epoch_data(data)))
+            # Only arrays are copied when the call is seen; what iterables yield, adapters hand on in its own dtype.
+            passed = data.get("y") if capture.batch is not None else keras.utils.unpack_x_y_sample_weight(items)[1]
     except NoBatch:
         raise
     except StopIteration:
         raise NoBatch("the data ran out before the audit") from None
     except Exception as error:  # whatever the data adapters say of the user's data
         raise NoBatch(f"the data could not be read again: {type(error).__name__}: {error}") from error
-    return as_batch(items)
+    batch = as_batch(items)
+    rows = count_rows(batch.y) if capture.batch is not None else None
+    if rows is not None and passed is not None and rows < (count_rows(passed) or 0):
+        passed = take_rows(passed, np.arange(rows))
+    return replace(batch, passed=passed)
 
 
 def as_batch(items: Any) -> Batch:

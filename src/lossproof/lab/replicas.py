@@ -1,4 +1,4 @@
-"""The objective on the replicas of the strategy that the script trains under, against one device."""
+"""The objective on the replicas or devices that the script trains on, or on simulated ones, against one device."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from lossproof.capture.batch import count_rows
 from lossproof.lab.backends import running_backend
+from lossproof.lab.elsewhere import HALF, draws_numbers, measure, measured_elsewhere, starts
 from lossproof.lab.lab import Lab
 from lossproof.lab.minimised import minimised
 from lossproof.lab.noise import differs
@@ -20,6 +21,7 @@ from lossproof.lab.received import Batch
 from lossproof.lab.replace import replaced
 from lossproof.lab.step import rehearsed
 from lossproof.lab.subject import LossSubject, Subject, take
+from lossproof.lab.subjects import loss_subject
 from lossproof.rules.rule import NotApplicable
 
 SIMULATED = 2
@@ -36,8 +38,8 @@ class ReplicaScaling:
     """Whether the script's own strategy has them; else two were simulated."""
     split: float
     """What the replicas minimise together when each has its part of the batch: the sum over them."""
-    same: float
-    """The same when each has the whole batch."""
+    same: float | None
+    """The same when each has the whole batch; None on JAX, where the devices share one program and one batch."""
     single: float
     """The objective of the whole batch on one device."""
     subject: Subject | None
@@ -54,15 +56,20 @@ def replica_scaling(lab: Lab) -> ReplicaScaling | None:
     nothing is said: a sum over the samples is right when the batch is shared.
 
     Raises:
-        NotApplicable: The script uses no strategy.
+        NotApplicable: The script uses no strategy or distribution, and nobody asked for replicas.
     """
     backend = lab.backend
+    asked = lab.run.asked.replicas
+    if backend.name == "torch":
+        raise NotApplicable("with PyTorch, Keras trains on one device")
+    if backend.name == "jax":
+        return _of_devices(lab, asked)
     strategy = backend.strategy_of(lab.capture.model)
-    if strategy is None:
+    if strategy is None and asked is None:
         raise NotApplicable("one replica")
-    real = int(strategy.num_replicas_in_sync)
-    replicas = max(real, SIMULATED)
-    run = partial(_on_devices, strategy) if real > 1 else partial(_in_turn, lab, SIMULATED)
+    real = int(strategy.num_replicas_in_sync) if strategy is not None else 1
+    replicas = real if real > 1 else asked or SIMULATED
+    run = partial(_on_devices, strategy) if real > 1 else partial(_in_turn, lab, replicas)
     batch = lab.batch
     rows = (count_rows(batch.x) or 0) // replicas * replicas
     if rows < replicas:
@@ -82,6 +89,35 @@ def replica_scaling(lab: Lab) -> ReplicaScaling | None:
     culprit = None if lab.overrides_train_step else _culprit(lab, run, replicas)
     scalar = culprit is not None and lab.unreduced(culprit).ndim == 0
     return ReplicaScaling(replicas, real > 1, split, same, single, culprit, scalar)
+
+
+def _of_devices(lab: Lab, asked: int | None) -> ReplicaScaling | None:
+    """On JAX: the objective where the script finds several devices, against one; in a process that has so many.
+
+    One program computes the objective of the whole batch, wherever its rows lie, so the two must agree.
+    """
+    size = lab.backend.distribution_size()
+    if size is None and asked is None:
+        raise NotApplicable("one replica")
+    if lab.overrides_train_step:
+        raise NotApplicable("the objective of a train_step is not measured on other devices")
+    if draws_numbers(lab):
+        raise NotApplicable("the objective draws random numbers")
+    real = (size or 1) > 1
+    replicas = size if size is not None and real else asked or SIMULATED
+    weights = starts(lab)[0]
+    here = measure(lab, weights, lab.batch, spread=real)
+    (there,) = measured_elsewhere(lab, "jax", 1 if real else replicas, (weights,))
+    many, single = (here, there) if real else (there, here)
+    if many.total is None or single.total is None:
+        raise NotApplicable(f"the objective cannot be computed: {many.error or single.error}")
+    if not abs(many.total - single.total) > HALF * max(abs(many.total), abs(single.total)):
+        return None
+    culprit: Subject | None = lab.objective
+    for heard, one, other in zip(here.heard, here.losses, there.losses, strict=False):
+        if culprit is None and abs(one[1] - other[1]) > HALF * max(abs(one[1]), abs(other[1])):
+            culprit = loss_subject(heard, None, None)
+    return ReplicaScaling(replicas, real, many.total, None, single.total, culprit, False)
 
 
 def _rows(batch: Batch, rows: np.ndarray) -> Batch:

@@ -30,8 +30,8 @@ FEWEST = 4
 class Saturated:
     """The proof that most of what there is to learn gets no gradient."""
 
-    where: Literal["loss", "output"]
-    """Where the derivative vanishes: in the loss, or in the output that makes the predictions."""
+    where: Literal["loss", "output", "both"]
+    """Where the derivative vanishes: in the loss, in the output that makes the predictions, or in both."""
     dead: int
     """Wrong predictions without a gradient."""
     wrong: int
@@ -70,7 +70,9 @@ def saturated(lab: Lab, subject: Subject) -> Saturated | None:
         return _in_the_loss(lab, subject, here, right, gradient, dark)
     if gradient.any() and lab.capture.model is not None:
         return _in_the_output(lab, subject, here, right, gradient)
-    return _in_the_loss(lab, subject, here, right, gradient, dark) if int(dark.sum()) >= FEWEST else None
+    if int(dark.sum()) < FEWEST:
+        return None
+    return _in_the_loss(lab, subject, here, right, gradient, dark) or _in_both(lab, subject, here, right, dark)
 
 
 def _value(lab: Lab, subject: Subject, predictions: np.ndarray) -> float:
@@ -177,6 +179,22 @@ def _out_of_reach(lab: Lab, subject: Subject, dead: np.ndarray) -> bool:
         return all(gradient is None or not lab.number(gradient).any() for gradient in gradients)
 
     return bool(lab.attempt(experiment))
+
+
+def _in_both(lab: Lab, subject: Subject, here: np.ndarray, right: np.ndarray, dark: np.ndarray) -> Saturated | None:
+    """All weights without a gradient: each wrong prediction lies where the loss is flat and its activation as well."""
+    if lab.capture.model is None or not _flat(lab, subject, dark):
+        return None
+    point = lab.once(captured_point)
+    if point is None or not point.gradients or not point.dark or lab.forward_losses:
+        return None
+    value, perfect = _value(lab, subject, here), _value(lab, subject, right)
+    if not perfect < value or not differs(perfect, value, terms=here.size):
+        return None
+    if not _dark_for_all_targets(lab, subject, here, dark):
+        return None
+    low, high = float(here[dark].min()), float(here[dark].max())
+    return Saturated("both", int(dark.sum()), int(dark.sum()), value, perfect, perfect, low, high)
 
 
 def _in_the_output(

@@ -73,7 +73,7 @@ def _contradiction(comparisons: list[Comparison]) -> Comparison | None:
 
 def _compared(lab: Lab, subject: Subject, careful: bool) -> list[Comparison]:
     with lab.backend.double_precision():
-        found = lab.attempt(lambda: _compare(lab, _widened(subject), "float64", careful))
+        found = lab.attempt(lambda: _compare(lab, widened(subject), "float64", careful))
     if found is None:  # the user's code insists on a dtype
         return _compare(lab, subject, "float32", careful)
     comparisons: list[Comparison] = found
@@ -181,8 +181,8 @@ def _direction(random: np.random.Generator, point: np.ndarray, relative: bool) -
     return random.uniform(-1.0, 1.0, size=point.shape) * size
 
 
-def _widened(subject: Subject) -> Subject:
-    """The same with every floating point number in float64."""
+def widened(subject: Subject) -> Subject:
+    """The same subject with every floating point number in float64."""
 
     def widen(leaf: Any) -> Any:
         if not hasattr(leaf, "dtype") or "float" not in keras.backend.standardize_dtype(leaf.dtype):

@@ -40,13 +40,17 @@ class StepOutcome:
     logs: dict[str, Any] = field(default_factory=dict)
 
 
-def run_step(model: Functional, batch: Batch, step: Callable[..., Any] | None = None) -> StepOutcome:
+def run_step(
+    model: Functional, batch: Batch, step: Callable[..., Any] | None = None, scale: float = 1.0
+) -> StepOutcome:
     """One eager run of `model.train_step` on a batch, from the captured weights; nothing is left changed.
 
     Args:
         model: The captured model.
         batch: What the step receives.
         step: What to call instead of `model.train_step`, with the same arguments (an instrumented twin of it).
+        scale: Of the loss, where the optimizer is a `LossScaleOptimizer`. It starts at 32768 and is halved until the
+            gradients of a step are finite, so that its first steps need not be.
 
     Raises:
         Whatever the user's step raises.
@@ -56,7 +60,7 @@ def run_step(model: Functional, batch: Batch, step: Callable[..., Any] | None = 
     while parts and parts[-1] is None:
         parts.pop()
     data = tuple(parts) if len(parts) > 1 else parts[0]
-    with observed(model, outcome):
+    with observed(model, outcome, scale):
         owner = model.model
         step = step or owner.train_step
         if running_backend().name == "jax":
@@ -83,11 +87,11 @@ def rerun_step(lab: Lab) -> StepOutcome:
 
 
 @contextmanager
-def observed(model: Functional, outcome: StepOutcome) -> Iterator[None]:
+def observed(model: Functional, outcome: StepOutcome, scale: float = 1.0) -> Iterator[None]:
     """Inside, steps run from the captured weights and update nothing; what they show is noted in `outcome`."""
     with ExitStack() as stack:
         stack.enter_context(running_backend().repeatable())
-        stack.enter_context(restored(model))
+        stack.enter_context(restored(model, scale))
         stack.enter_context(_differentiation_heard(outcome))
         stack.enter_context(_updates_withheld(outcome, model.model))
         outcome.hearing = stack.enter_context(listening())
@@ -102,7 +106,7 @@ def rehearsed(model: Functional) -> Iterator[None]:
 
 
 @contextmanager
-def restored(model: Functional) -> Iterator[None]:
+def restored(model: Functional, scale: float = 1.0) -> Iterator[None]:
     """Inside, the model's variables hold their captured values; afterwards all of its variables are as before."""
     owner = model.model
     variables = _all_variables(owner)
@@ -113,11 +117,28 @@ def restored(model: Functional) -> Iterator[None]:
                 variable.assign(value)
         for variable, value in model.state:
             variable.assign(value)
-        yield
+        with _scaled_by(owner.optimizer, scale):
+            yield
     finally:
         for variable, value in zip(variables, before, strict=True):
             if value.shape == tuple(variable.shape):  # a step that failed may leave variables without a value
                 variable.assign(value)
+
+
+@contextmanager
+def _scaled_by(optimizer: Any, scale: float) -> Iterator[None]:
+    """Inside, a `LossScaleOptimizer` has this scale; a variable of it is put back with the others."""
+    if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        yield
+        return
+    before = optimizer.initial_scale
+    optimizer.initial_scale = scale
+    if optimizer.built:
+        optimizer.dynamic_scale.assign(scale)
+    try:
+        yield
+    finally:
+        optimizer.initial_scale = before
 
 
 def _all_variables(model: Any) -> list[Any]:
@@ -139,8 +160,17 @@ def jax_state(model: Any) -> tuple[list[Any], ...]:
     return tuple([v.value for v in group] for group in groups)
 
 
+def _present_scale(optimizer: Any) -> Any:
+    """What a `LossScaleOptimizer` multiplies a loss by, and divides the gradients by."""
+    return keras.ops.convert_to_tensor(optimizer.dynamic_scale) if optimizer.built else optimizer.initial_scale
+
+
+def _divided(gradients: Any, scale: Any) -> list[Any]:
+    return [None if gradient is None else gradient / scale for gradient in gradients]
+
+
 @contextmanager
-def _updates_withheld(outcome: StepOutcome, model: Any) -> Iterator[None]:
+def _updates_withheld(outcome: StepOutcome, model: Any) -> Iterator[None]:  # noqa: C901 - replacements that share `note`
     optimizer = keras.optimizers.Optimizer
 
     def note(gradients: Any, variables: Any) -> None:
@@ -174,12 +204,19 @@ def _updates_withheld(outcome: StepOutcome, model: Any) -> Iterator[None]:
 
         return stateless_apply
 
+    def heard_scaling(_: Any) -> Any:
+        def apply(self: Any, grads: Any, trainable_variables: Any = None) -> None:
+            known = trainable_variables or keras_private.optimized_variables(self)
+            note(_divided(grads, _present_scale(self)), list(known))
+
+        return apply
+
     def heard_scaled(_: Any) -> Any:
         def stateless_apply(self: Any, optimizer_variables: Any, grads: Any, trainable_variables: Any) -> Any:
             # Keras's own hands them to the inner optimizer inside a traced branch, where gradients have no values.
             values = {id(v): value for v, value in zip(self.variables, optimizer_variables, strict=True)}
             scale = values[id(self.dynamic_scale)]
-            note([None if g is None else g / scale for g in grads], list(trainable_variables))
+            note(_divided(grads, scale), list(trainable_variables))
             return trainable_variables, optimizer_variables
 
         return stateless_apply
@@ -189,6 +226,7 @@ def _updates_withheld(outcome: StepOutcome, model: Any) -> Iterator[None]:
             (optimizer, "apply", heard_apply),
             (optimizer, "apply_gradients", heard_apply_gradients),
             (optimizer, "stateless_apply", heard_stateless),
+            (keras.optimizers.LossScaleOptimizer, "apply", heard_scaling),
             (keras.optimizers.LossScaleOptimizer, "stateless_apply", heard_scaled),
         ):
             stack.enter_context(replaced(owner, name, make))

@@ -7,6 +7,8 @@ every experiment reads "the same, with one thing changed".
 from __future__ import annotations
 
 import functools
+import inspect
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -99,7 +101,8 @@ class LossSubject(Subject):
 
     loss: Any = None
     precision: str | None = None
-    """The dtype in which the user's function gets its tensors; None for the loss's own, as in training."""
+    """The dtype in which the user's function gets its tensors; None for the loss's own, as in training, and `as they are`
+    for none in particular."""
     arriving: tuple[Callable[[Any], Any], ...] = ()
     """What happens to the targets where the user's function receives them, after all that Keras does to them."""
 
@@ -152,8 +155,10 @@ class LossSubject(Subject):
         return self.loss.call, (self._received(y_true), y_pred)
 
     def _converted(self) -> tuple[Any, Any]:
+        dtype = None if self.precision == "as they are" else self.precision or self.loss.dtype
+
         def convert(leaf: Any) -> Any:
-            return keras.ops.convert_to_tensor(leaf, dtype=self.precision or self.loss.dtype)
+            return keras.ops.convert_to_tensor(leaf, dtype=dtype)
 
         return keras.tree.map_structure(convert, self.y_true), keras.tree.map_structure(convert, self.y_pred)
 
@@ -210,7 +215,14 @@ class ObjectiveSubject(Subject):
         return self.total()
 
     def traceable(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return self.function, (self.x, self.y_true, self.y_pred, self.sample_weight)
+        given = {"x": self.x, "y": self.y_true, "y_pred": self.y_pred, "sample_weight": self.sample_weight}
+        parameters = inspect.signature(self.function).parameters
+        # Keras passes them by name: an override may take them in another order, or some of them as `**kwargs`.
+        plain = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        first = list(itertools.takewhile(lambda key: key in given and parameters[key].kind is plain, parameters))
+        named = {key: value for key, value in given.items() if key not in first}
+        function = functools.partial(self.function, **named) if named else self.function
+        return function, tuple(given[key] for key in first)
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,18 @@ def untraceable(lab: Lab) -> Untraceable | None:
     return None
 
 
+def first_failure(lab: Lab) -> Exception | None:
+    """What the first step of a training would raise: on values, or while it is traced; None if nothing."""
+    batch = CompiledObjective(lab).received()
+    _ = lab.model.state
+    _, plain, traced = _step(lab, batch) if lab.overrides_train_step else _objective(lab, batch)
+    for run in (*traced.values(), plain):
+        error = _raised(run)
+        if error is not None:
+            return error
+    return None
+
+
 _Part = tuple[str, Callable[[], float], dict[str, Callable[[], Any]]]
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lossproof.lab.localize.events import Trace
-from lossproof.lab.localize.recorder import trace
+from lossproof.lab.localize.recorder import Recorder
 from lossproof.lab.replace import replaced
 from lossproof.lab.step import run_step
 from lossproof.lab.subject import ObjectiveSubject, StepSubject, Subject
@@ -18,25 +18,26 @@ if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
 
 
-def traced(lab: Lab, subject: Subject) -> Trace:
+def traced(lab: Lab, subject: Subject, recorder: Callable[[], Recorder]) -> Trace:
     """See `Lab.trace`."""
     with lab.undisturbed():
         if isinstance(subject, StepSubject):
-            return _traced_step(lab, subject)
+            return _traced_step(lab, subject, recorder)
         function, arguments = subject.traceable()
         if isinstance(subject, ObjectiveSubject):
             with lab.model.scope():
-                return trace(function, *arguments)
-        return trace(function, *arguments)
+                return recorder().trace(function, *arguments)
+        return recorder().trace(function, *arguments)
 
 
-def _traced_step(lab: Lab, subject: StepSubject) -> Trace:
+def _traced_step(lab: Lab, subject: StepSubject, recorder: Callable[[], Recorder]) -> Trace:
     outer: list[Trace] = []
     inner: list[Trace] = []
 
     def into(traces: list[Trace]) -> Callable[..., Any]:
         def run(function: Any, *arguments: Any, **named: Any) -> Any:
-            traces.append(trace(functools.partial(function, **named) if named else function, *arguments))
+            given = functools.partial(function, **named) if named else function
+            traces.append(recorder().trace(given, *arguments))
             error = traces[-1].error
             if error is not None:
                 raise error

@@ -13,7 +13,7 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.lab.blind import quiet
 from lossproof.lab.compiled import CompiledObjective, Wired
-from lossproof.lab.failure import in_words
+from lossproof.lab.failure import in_words, same_failure
 from lossproof.lab.gradients import weight_gradients
 from lossproof.lab.lab import Lab
 
@@ -55,7 +55,7 @@ def completed(lab: Lab) -> Completed | None:
     if not named or any(name is None for name in names) or not set(told) <= set(names) or len(named) == len(names):
         return None
     failure = compiled.failure()
-    if failure is None or in_words(failure) != in_words(lab.capture.error):
+    if failure is None or not same_failure(failure, lab.capture.error):
         return None
     weights = compiled.arguments.loss_weights
     for loss in ([told.get(name) for name in names], {str(name): told.get(name) for name in names}):

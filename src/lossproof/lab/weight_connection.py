@@ -20,6 +20,10 @@ from lossproof.lab.noise import differs
 from lossproof.lab.received import Batch
 from lossproof.lab.replace import replaced
 from lossproof.lab.step import run_step
+from lossproof.lab.trouble import finite
+
+LOWER = 1024.0
+"""By how much a loss is lowered where a `LossScaleOptimizer` would halve its scale until the gradients are finite."""
 
 
 def blind_to_weights(lab: Lab) -> Blind | None:
@@ -58,7 +62,8 @@ def captured_point(lab: Lab) -> Point | None:
     if not lab.overrides_train_step:
         # What the card shows as well. It is refused where the values leave the backend; then they are let go.
         with suppress(Exception):
-            return Point(lab.total, tuple(lab.once(weight_gradients)))
+            known = Point(lab.total, tuple(lab.once(weight_gradients)))
+            return look_at_weights(lab) if overflows(lab, known) else known
     point: Point | None = lab.attempt(lambda: look_at_weights(lab))
     return point or Point(lab.total, ())
 
@@ -76,18 +81,25 @@ def look_at_weights(lab: Lab, weights: list[np.ndarray] | None = None, batch: Ba
     """
     batch = batch if batch is not None else lab.batch
     if lab.overrides_train_step:
-        return _look_at_step(lab, weights, batch)
+        point = _look_at_step(lab, weights, batch, 1.0)
+        if overflows(lab, point):
+            return Point(point.value, _look_at_step(lab, weights, batch, 1.0 / LOWER).gradients)
+        return point
     tensors = lab.model.start
     if weights is not None:
         tensors = [lab.backend.tensor(array.astype("float32")) for array in weights]
 
-    def total(*moved: Tensor) -> Tensor:
-        return keras.ops.cast(lab.model.objective(batch, list(moved)), "float32")
+    def at(scale: float) -> Point:
+        def total(*moved: Tensor) -> Tensor:
+            return scale * keras.ops.cast(lab.model.objective(batch, list(moved)), "float32")
 
-    with quiet(lab), lab.backend.lenient_conversions():
-        value, gradients = lab.backend.gradient(total, tensors)
-    found = tuple(None if gradient is None else lab.number(gradient) for gradient in gradients)
-    return Point(float(np.sum(lab.number(value))), found)
+        with quiet(lab), lab.backend.lenient_conversions():
+            value, gradients = lab.backend.gradient(total, tensors)
+        found = tuple(None if gradient is None else lab.number(gradient) / scale for gradient in gradients)
+        return Point(float(np.sum(lab.number(value))) / scale, found)
+
+    point = at(1.0)
+    return at(1.0 / LOWER) if overflows(lab, point) else point
 
 
 def looking_at(lab: Lab) -> Callable[[Batch], Point]:
@@ -113,12 +125,19 @@ def looking_at(lab: Lab) -> Callable[[Batch], Point]:
             if not kept:
                 kept.append(lab.backend.prepared(differentiated, *tensors))
             value, gradients = kept[0](*tensors)
-        return Point(float(np.sum(lab.number(value))), tuple(lab.number(gradient) for gradient in gradients))
+        found = Point(float(np.sum(lab.number(value))), tuple(lab.number(gradient) for gradient in gradients))
+        return look_at_weights(lab, batch=batch) if overflows(lab, found) else found
 
     return point
 
 
-def _look_at_step(lab: Lab, weights: list[np.ndarray] | None, batch: Batch) -> Point:
+def overflows(lab: Lab, point: Point) -> bool:
+    """Whether a gradient is not finite where the optimizer would look for a scale of the loss at which it is."""
+    scaling = isinstance(getattr(lab.capture.model, "optimizer", None), keras.optimizers.LossScaleOptimizer)
+    return scaling and bool(np.isfinite(point.value)) and not finite(point)
+
+
+def _look_at_step(lab: Lab, weights: list[np.ndarray] | None, batch: Batch, scale: float) -> Point:
     values: list[float] = []
     connected: list[bool | None] = []
 
@@ -133,7 +152,7 @@ def _look_at_step(lab: Lab, weights: list[np.ndarray] | None, batch: Batch) -> P
         for owner, name, make in lab.backend.differentiation(note):
             stack.enter_context(replaced(owner, name, make))
         try:
-            outcome = run_step(moved_model(lab, weights), batch)
+            outcome = run_step(moved_model(lab, weights), batch, scale=scale)
         except Exception as error:
             if not connected or connected[-1] is not False:
                 raise

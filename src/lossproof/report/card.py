@@ -18,25 +18,27 @@ def call_text(card: CaptureCard) -> str:
     return f"{card.call} at {place(card.where)}" if card.where else card.call
 
 
-def _shape(tensor: TensorCard) -> str:
+def shape_text(tensor: TensorCard) -> str:
+    """`(32, ?)`."""
     inner = ", ".join("?" if n is None else str(n) for n in tensor.shape)
     return f"({inner},)" if len(tensor.shape) == 1 else f"({inner})"
 
 
-def _range(tensor: TensorCard) -> str:
+def range_text(tensor: TensorCard) -> str:
+    """`-1.2 .. 3.1`, or `all 1`; empty where it is not known."""
     if tensor.low is None and tensor.high is None:
         return ""
     low, high = number(tensor.low, trim=True), number(tensor.high, trim=True)
     return f"all {low}" if low == high else f"{low} .. {high}"
 
 
-def _title(term: TermCard) -> str:
+def title(term: TermCard) -> str:
     """The term in words, each name once: `rating: SquaredError`, `kl: kl of output latent`."""
     title = term.name if term.name == term.loss else f"{term.name}: {term.loss}"
     return title if term.output in (None, term.name) else f"{title}, output {term.output}"
 
 
-def _short(term: TermCard) -> str:
+def short_title(term: TermCard) -> str:
     """The term's name, with its output where the name does not say it."""
     return term.name if term.output in (None, term.name) else f"{term.name}, output {term.output}"
 
@@ -66,17 +68,17 @@ def _grid(rows: Sequence[Sequence[str]], right: frozenset[int], sheet: Typesette
 def _tensors(terms: Sequence[TermCard], sheet: Typesetter) -> None:
     rows: list[tuple[str, str, str, str]] = [("received", "shape", "dtype", "range")]
     for term in terms:
-        rows.append((_title(term), "", "", ""))
+        rows.append((title(term), "", "", ""))
         weights = (term.sample_weight,) if term.sample_weight else ()
         rows += [
-            ("  " + tensor.name, _shape(tensor), tensor.dtype, _range(tensor))
+            ("  " + tensor.name, shape_text(tensor), tensor.dtype, range_text(tensor))
             for tensor in (*term.targets, *term.predictions, *weights)
         ]
     _grid(rows, frozenset(), sheet, 1)
 
 
 def _sums(card: CaptureCard, sheet: Typesetter) -> None:
-    entries = [(_short(t), t.value, "" if t.weight is None else number(t.weight, trim=True)) for t in card.terms]
+    entries = [(short_title(t), t.value, "" if t.weight is None else number(t.weight, trim=True)) for t in card.terms]
     if card.regularization is not None:
         entries.append(("regularization", card.regularization, ""))
     weighted = any(weight for _, _, weight in entries)
@@ -113,6 +115,11 @@ def _seen(card: CaptureCard) -> list[str]:
     return lines + [f"Not seen: {text.rstrip('.')}." for text in card.unseen]
 
 
+def facts(card: CaptureCard) -> list[str]:
+    """What the gradient reaches, how much of the call was observed, and what was not: a sentence each."""
+    return [text for text in (_gradient(card), *_seen(card)) if text]
+
+
 def print_card(card: CaptureCard, sheet: Typesetter, beside: str = "") -> None:
     """The whole card, with `beside` on the right of its first line."""
     sheet.sides([(call_text(card), "bold")], [(beside, "dim")])
@@ -122,7 +129,7 @@ def print_card(card: CaptureCard, sheet: Typesetter, beside: str = "") -> None:
         _tensors(card.terms, sheet)
     _sums(card, sheet)
     sheet.blank()
-    for text in filter(None, [_gradient(card), *_seen(card)]):
+    for text in facts(card):
         sheet.paragraph(text, indent=1, hang=2)
 
 

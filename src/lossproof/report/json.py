@@ -48,12 +48,13 @@ def to_json(report: Report) -> str:
             "crashed": dict(report.crashed),
         },
         "notices": list(report.notices),
-        "script_error": _script_error(report.script_error),
+        "script_error": script_error_json(report.script_error),
     }
     return json.dumps(plain(content), allow_nan=False)
 
 
-def _place(where: Place | None) -> Json:
+def place_json(where: Place | None) -> Json:
+    """A place; `cell` and `scope` only where there are any."""
     if where is None:
         return None
     content: dict[str, Json] = {
@@ -97,7 +98,7 @@ def _capture(card: CaptureCard) -> Json:
     return {
         "id": card.id,
         "call": card.call,
-        "where": _place(card.where),
+        "where": place_json(card.where),
         "model": card.model,
         "terms": [_term(term) for term in card.terms],
         "regularization": card.regularization,
@@ -121,7 +122,7 @@ def _finding(finding: Finding) -> Json:
         "title": finding.title,
         "explanation": finding.explanation,
         "measured": finding.measured,
-        "where": _place(finding.where),
+        "where": place_json(finding.where),
         "evidence": plain(finding.evidence),
         "counterfactual": {
             "change": proof.change,
@@ -139,14 +140,15 @@ def _finding(finding: Finding) -> Json:
     }
 
 
-def _script_error(error: ScriptError | None) -> Json:
+def script_error_json(error: ScriptError | None) -> Json:
+    """What ended the script."""
     if error is None:
         return None
     return {
         "type": error.type,
         "message": error.message,
         "traceback": error.traceback,
-        "where": _place(error.where),
+        "where": place_json(error.where),
         "explained_by": error.explained_by,
         "after_shortening": error.after_shortening,
     }

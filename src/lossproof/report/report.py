@@ -108,12 +108,12 @@ class Report:
         return to_json(self)
 
     def raise_for_findings(self) -> None:
-        """Raise if there is an error or a warning.
+        """Raise if there is an error or a warning, or if the objective cannot be evaluated at all.
 
         Raises:
             AssertionError: With the findings as the terminal shows them.
         """
-        if self.loud:
+        if self.loud or self.script_error is not None:
             raise AssertionError("\n" + self._text())
 
     def _text(self) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lossproof.findings.finding import Finding, Severity
 
@@ -40,6 +40,8 @@ class Rule(ABC):
     innocent: ClassVar[str]
     backends: ClassVar[tuple[str, ...]] = ALL_BACKENDS
     """Where the guilty example is guilty. The innocent one is innocent everywhere."""
+    asked: ClassVar[Mapping[str, Any]] = {}
+    """What the two examples are checked with, as arguments of `pipeline.check_script`: for what is checked on request."""
     note_only: ClassVar[bool] = False
     yields_to: ClassVar[tuple[str, ...]] = ()
     """Codes that name the same bug more exactly: where one of them is found in the same capture, this one is left out."""

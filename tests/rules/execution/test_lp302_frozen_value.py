@@ -100,6 +100,31 @@ class Weighing(keras.Model):
         return ops.mean(penalised(y, y_pred, self.strength))
 
 
+def decayed(regularizer: Any) -> keras.Model:
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, layers.Dense(1, kernel_regularizer=regularizer)(inputs))
+
+
+@Frozen
+def test_the_strength_of_a_regularizer() -> None:
+    regularizer = keras.regularizers.L2(0.0)
+    model = decayed(regularizer)
+    start = model.get_weights()
+    (found,) = trained(model, Annealing(functools.partial(setattr, regularizer, "l2")), loss="mse")
+    new = found.evidence["changed_to"]
+    assert isinstance(new, float)
+    penalty = new * float(np.sum(start[0].astype("float64") ** 2))
+    assert found.counterfactual.before == pytest.approx(in_numpy(start, 0.0), rel=1e-5)
+    assert found.counterfactual.after == pytest.approx(in_numpy(start, 0.0) + penalty, rel=1e-5)
+
+
+@pytest.mark.backend("torch")
+def test_pytorch_follows_the_strength_of_a_regularizer() -> None:
+    regularizer = keras.regularizers.L2(0.0)
+    assign = functools.partial(setattr, regularizer, "l2")
+    assert trained(decayed(regularizer), Annealing(assign), loss="mse") == []
+
+
 @Frozen
 def test_an_attribute_of_the_model() -> None:
     model = model_of(Weighing)

@@ -111,6 +111,23 @@ def test_the_numbers_are_those_of_numpy() -> None:
     assert abs(jump) * BINARY.size >= 1.0 - 1e-3
 
 
+def test_targets_of_another_kind_say_nothing_of_where_predictions_lie() -> None:
+    """Hazards of intervals 0 to 4: beyond [0, 1] the logarithms are NaN, within it there is a jump at one half."""
+    random = np.random.default_rng(2)
+    interval = random.integers(0, 5, size=(16, 1)).astype("float32")
+    hazard = random.uniform(0.2, 0.8, size=(16, 5)).astype("float32")
+
+    def decided(t: Any, p: Any) -> Any:
+        p = ops.round(p)
+        survived = ops.cast(ops.arange(5, dtype="float32") < t, "float32")
+        return -ops.sum(survived * ops.log(1.0 - p + 1e-7), axis=-1)
+
+    (found,) = of_loss(decided, interval, hazard)
+    width, jump = found.evidence["jump"]
+    assert width < 1e-6
+    assert abs(jump) * 16 == pytest.approx(-np.log(1e-7), rel=1e-2)
+
+
 def test_a_smooth_loss_out_of_sight_has_no_jump() -> None:
     (found,) = of_loss(through_numpy)
     assert found.evidence["jump"] is None

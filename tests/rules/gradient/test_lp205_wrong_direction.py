@@ -63,6 +63,16 @@ def of_pairs(t: Any, p: Any) -> Any:
     return t * ops.square(p) + (1.0 - t) * ops.square(ops.relu(1.0 - p))
 
 
+def exchanged(t: Any, p: Any) -> Any:
+    t = ops.clip(t, 1e-7, 1.0 - 1e-7)
+    return -(p * ops.log(t) + (1.0 - p) * ops.log(1.0 - t))
+
+
+def sure(t: Any) -> Any:
+    """How far a target is from undecided, as a weight."""
+    return 2.0 * ops.abs(t - 0.5)
+
+
 GUILTY: dict[str, tuple[Callable[..., Any], np.ndarray, np.ndarray, str]] = {
     "R2": (r_squared, REAL, GUESS, "negated"),
     "minus squared": (lambda t, p: -ops.mean(ops.square(t - p), axis=-1), REAL, GUESS, "negated"),
@@ -75,6 +85,18 @@ GUILTY: dict[str, tuple[Callable[..., Any], np.ndarray, np.ndarray, str]] = {
         SHARES,
         "negated",
     ),
+    "binary likelihood on logits": (
+        lambda t, p: -losses.binary_crossentropy(t, p, from_logits=True),
+        BINARY,
+        GUESS,
+        "negated",
+    ),
+    "likelihood of ids on logits": (
+        lambda t, p: -losses.sparse_categorical_crossentropy(t, p, from_logits=True),
+        CLASSES,
+        GUESS,
+        "negated",
+    ),
     "likelihood of parameters": (gaussian_likelihood, REAL[:, :1], GUESS[:, :2], "negated"),
     "signed difference": (lambda t, p: ops.mean(t - p, axis=-1), REAL, GUESS, "elsewhere"),
     "divergence of curves": (losses.kl_divergence, CURVES, CHANCES, "elsewhere"),
@@ -82,6 +104,8 @@ GUILTY: dict[str, tuple[Callable[..., Any], np.ndarray, np.ndarray, str]] = {
     "swapped, hard": (lambda t, p: losses.binary_crossentropy(p, t), BINARY, CHANCES, "swapped"),
     "swapped, soft": (lambda t, p: losses.binary_crossentropy(p, t), CURVES, CHANCES, "swapped"),
     "swapped, counts": (lambda t, p: losses.poisson(p, t), COUNTS, 1.0 + CHANCES, "swapped"),
+    "swapped, weighted": (lambda t, p: sure(t) * exchanged(t, p), CURVES, CHANCES, "logged"),
+    "swapped, tripled": (lambda t, p: (1.0 + 2.0 * t) * exchanged(t, p), CURVES, CHANCES, "logged"),
 }
 
 
@@ -107,6 +131,9 @@ INNOCENT: dict[str, tuple[Any, np.ndarray, np.ndarray]] = {
     "smoothed classes": (losses.CategoricalCrossentropy(label_smoothing=0.2), ONE_HOT, SHARES),
     "logits": (losses.BinaryCrossentropy(from_logits=True), BINARY, GUESS),
     "ids": ("sparse_categorical_crossentropy", CLASSES, SHARES),
+    "ids on logits": (losses.SparseCategoricalCrossentropy(from_logits=True), CLASSES, GUESS),
+    "labels by numbers": ("mse", BINARY, GUESS),
+    "pairs by likeness, unbounded": (of_pairs, PAIRS, 3.0 * np.abs(GUESS[:, :1])),
     "hinge": ("squared_hinge", 2.0 * BINARY - 1.0, GUESS),
     "log rate": (lambda t, p: ops.exp(p) - t * p, COUNTS, GUESS),
     "likelihood": (lambda t, p: -gaussian_likelihood(t, p), REAL[:, :1], GUESS[:, :2]),
@@ -114,11 +141,20 @@ INNOCENT: dict[str, tuple[Any, np.ndarray, np.ndarray]] = {
     "critic": (lambda t, p: t * p, 2.0 * PAIRS - 1.0, GUESS[:, :1]),
     "returns": (lambda t, p: -t * ops.log(p), CURVES, CHANCES),
     "profit": (lambda t, p: -ops.mean(t * p, axis=-1), REAL, GUESS),
+    "profit of shares": (lambda t, p: -ops.mean(t * p, axis=-1), CURVES, CHANCES),
+    "regret": (lambda t, p: ops.mean((0.5 - t) * p, axis=-1), CURVES, CHANCES),
+    "weighted": (lambda t, p: ops.mean(sure(t) * exchanged(p, t), axis=-1), CURVES, CHANCES),
     "not this class": (lambda t, p: -ops.log(1.0 - ops.sum(t * p, axis=-1) + 1e-7), ONE_HOT, SHARES),
     "reverse divergence": (lambda t, p: losses.kl_divergence(p, t), shared_out(REAL), SHARES),
     "same mean": (lambda t, p: ops.square(ops.mean(t) - ops.mean(p)), REAL, GUESS),
     "cautious": (lambda t, p: ops.mean(ops.square(t - p) + 0.1 * (t - p), axis=-1), REAL, GUESS),
     "sparse": (lambda t, p: ops.mean(ops.square(t - p) + 0.1 * ops.abs(p), axis=-1), REAL, GUESS),
+    "smooth": (
+        lambda t, p: ops.mean(ops.square(t - p), axis=-1) + 30.0 * ops.mean(ops.square(p[:, 1:] - p[:, :-1]), axis=-1),
+        REAL,
+        GUESS,
+    ),
+    "drawn to 0": (lambda t, p: ops.mean(ops.square(t - p) + 4.0 * ops.square(p), axis=-1), REAL, GUESS),
     "deceived": (lambda t, p: -losses.binary_crossentropy(t, p), 0.0 * BINARY, CHANCES),
 }
 
@@ -133,6 +169,17 @@ def test_the_numbers_are_those_of_a_calculation_by_hand() -> None:
     y = CURVES.astype("float64")
     assert found.counterfactual.before == pytest.approx(0.0, abs=1e-6)
     assert found.counterfactual.after == pytest.approx(np.mean(np.sum(y * np.log(y / y.max(axis=0)), axis=1)), rel=1e-4)
+
+
+def test_what_a_cross_entropy_of_the_targets_gains_at_the_ends_is_that_of_a_calculation_by_hand() -> None:
+    (found,) = of_loss(lambda t, p: sure(t) * exchanged(t, p), CURVES, CHANCES)
+    y = CURVES.astype("float64")
+
+    def by_hand(p: np.ndarray) -> float:
+        return float(np.mean(-2.0 * np.abs(y - 0.5) * (p * np.log(y) + (1.0 - p) * np.log(1.0 - y))))
+
+    assert found.counterfactual.before == pytest.approx(by_hand(y), rel=1e-4)
+    assert found.counterfactual.after == pytest.approx(by_hand(np.round(y)), rel=1e-4)
 
 
 def test_an_overlap_is_a_score_if_the_output_ends_at_0_and_1() -> None:
@@ -164,3 +211,14 @@ def test_a_frozen_adversary_is_deceived_on_purpose() -> None:
     assert len(of_model(compiled(model, loss), PAIRS)) == 1
     judge.trainable = False
     assert of_model(compiled(model, loss), PAIRS) == []
+
+
+def test_ids_are_looked_up_and_not_met() -> None:
+    table = np.linspace(-1.0, 1.0, 64).astype("float32")
+    ids = (2_000_000 + np.arange(32.0)).astype("float32")[:, None]
+
+    def looked_up(t: Any, p: Any) -> Any:
+        row = ops.cast(t, "int32") - 2_000_000
+        return ops.mean(ops.square(p - ops.take(table, ops.clip(row, 0, 63), axis=0)), axis=-1)
+
+    assert not of_loss(looked_up, ids, REAL.ravel()[:32, None])

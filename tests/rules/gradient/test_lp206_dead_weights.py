@@ -170,3 +170,42 @@ def test_a_step_of_the_users_own_is_looked_at() -> None:
 
     (found,) = findings(compiled(Stopped()))
     assert len(found.evidence["weights"]) == 2, BACKEND
+
+
+class Mixing(layers.Layer):
+    """Makes one of three inputs; `used` says which of the first two are taken, and the last one chooses rows."""
+
+    def __init__(self, used: tuple[int, int], gated: bool = False) -> None:
+        super().__init__()
+        self.used = used
+        self.gated = gated
+
+    def call(self, inputs: Any) -> Any:
+        one, other = (inputs[i] for i in self.used)
+        return ops.where(inputs[2] > 0.0, one, other) if self.gated else one + other
+
+
+def mixed(used: tuple[int, int], gated: bool = False) -> keras.Model:
+    inputs = keras.Input((4,))
+    heads = [layers.Dense(3, name=name)(inputs) for name in ("a", "b")]
+    return compiled(keras.Model(inputs, Mixing(used, gated)([*heads, inputs[:, :1]])), "mse")
+
+
+def test_what_a_layer_of_the_users_receives_and_does_not_use_is_found() -> None:
+    (found,) = findings(mixed((0, 0)))
+    assert found.evidence["way"] == "swallowed"
+    assert found.evidence["weights"] == ["b/kernel", "b/bias"]
+    assert found.counterfactual.before == found.counterfactual.after
+    assert found.where is not None
+    assert found.where.expression == "call"
+
+
+def test_inputs_that_are_used_are_healthy() -> None:
+    assert findings(mixed((0, 1))) == []
+
+
+def test_a_gate_that_other_rows_open_is_healthy() -> None:
+    x = X.copy()
+    x[:, 0] = -1.0
+    x[-1, 0] = 1.0  # not in the first batch
+    assert findings(mixed((0, 1), gated=True), x=x) == []

@@ -111,3 +111,16 @@ def test_saturated_probabilities_are_out_of_reach_where_the_backend_does_not_go_
     found = of_model(3, "sigmoid", "binary_crossentropy", BINARY, 500.0, 0.0)
     assert len(found) == (0 if BACKEND == "tensorflow" else 1)
     assert of_model(3, "sigmoid", "binary_crossentropy", BINARY, 0.5, 0.0) == []
+
+
+def test_a_clip_over_an_output_that_is_at_its_end_for_every_sample_is_found() -> None:
+    (found,) = of_model(3, "sigmoid", clipped, BINARY, 0.0, 200.0)
+    assert found.evidence["where"] == "both"
+    dead, count = found.evidence["dead"], 32 * 3  # of the first batch
+    assert isinstance(dead, int)
+    worst, best = -np.log(1e-3), -np.log(1.0 - 1e-3)
+    assert 0 < dead < count
+    assert found.counterfactual.before == pytest.approx((dead * worst + (count - dead) * best) / count, rel=1e-4)
+    assert found.counterfactual.after == pytest.approx(best, rel=1e-3)
+    assert of_model(3, "sigmoid", clipped, BINARY, 0.0, 2.0) == []
+    assert of_model(3, "sigmoid", clipped, np.ones_like(BINARY), 0.0, 200.0) == []

@@ -55,6 +55,54 @@ def pairs(p: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(p.reshape(-1, 1) - y.astype("float64").reshape(1, -1))
 
 
+# Pairs that the loss makes of any targets ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda t, p: ops.mean(ops.square(ops.expand_dims(t, 1) - p), axis=-1),
+        lambda t, p: ops.mean(ops.square(t - ops.expand_dims(p, 1)), axis=-1),
+        lambda t, p: ops.mean(ops.square(t[:, None, :] - p[None]), axis=(1, 2)),
+    ],
+    ids=["targets", "predictions", "both"],
+)
+def test_an_axis_too_many_pairs_rows_of_any_width(loss: Any) -> None:
+    model = compiled(linear(3), loss)
+    found = broadcast_of(model, Y)
+    p, y = predicted(model).astype("float64"), Y.astype("float64")
+    every = np.mean((p[:, None] - y[None]) ** 2)
+    assert found.counterfactual.before == pytest.approx(every, rel=1e-5)
+    assert found.counterfactual.after == pytest.approx(np.mean((p - y) ** 2), rel=1e-5)
+    dealt, perfect = found.counterfactual.rows
+    assert dealt.before == pytest.approx(every, rel=1e-5)
+    assert perfect.before == pytest.approx(np.mean((y[:, None] - y[None]) ** 2), rel=1e-5)
+    assert perfect.after == pytest.approx(0.0, abs=1e-9)
+    assert found.where is not None
+    assert found.where.file.endswith("test_lp101_batch_broadcast.py")
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        # The energy distance of two samples, and the greatest distance to the nearest (Hausdorff): sets, not rows.
+        lambda t, p: (
+            2.0 * ops.mean(ops.sqrt(ops.sum(ops.square(t[:, None] - p[None]), axis=-1) + 1e-6))
+            - ops.mean(ops.sqrt(ops.sum(ops.square(p[:, None] - p[None]), axis=-1) + 1e-6))
+            - ops.mean(ops.sqrt(ops.sum(ops.square(t[:, None] - t[None]), axis=-1) + 1e-6))
+        ),
+        lambda t, p: (
+            ops.mean(ops.min(ops.sum(ops.square(t[:, None] - p[None]), axis=-1), axis=0))
+            + ops.mean(ops.min(ops.sum(ops.square(t[:, None] - p[None]), axis=-1), axis=1))
+        ),
+        lambda t, p: ops.sum(ops.square(ops.mean(t, axis=0) - ops.mean(p, axis=0))),
+    ],
+    ids=["energy distance", "chamfer", "means"],
+)
+def test_a_distance_of_sets_is_meant(loss: Any) -> None:
+    assert not findings(compiled(linear(3), loss), Y)
+
+
 # Guilty -------------------------------------------------------------------------------------------------------------
 
 

@@ -66,6 +66,25 @@ def test_a_sum_over_the_batch(name: str) -> None:
     assert found.where.expression == "ops.sum(ops.square(y_true - y_pred))"
 
 
+def test_a_sum_beside_a_penalty() -> None:
+    """What is summed grows, what stands beside it does not: v(n) = penalty + n * sum."""
+    model = compiled(linear(3), lambda t, p: total(t, p) + 7.0)
+    (found,) = findings(model, Y)
+    summed = squares(predicted(model))
+    assert found.counterfactual.before == pytest.approx(summed + 7.0, rel=1e-5)
+    assert found.counterfactual.after == pytest.approx(summed / SIZE + 7.0, rel=1e-5)
+    assert [row.before for row in found.counterfactual.rows] == pytest.approx(
+        [2 * summed + 7.0, 3 * summed + 7.0], rel=1e-5
+    )
+
+
+def test_a_check_counts_the_last_partial_batch() -> None:
+    """The same as a fit on these rows: 20 and 12 of them."""
+    (found,) = findings(compiled(linear(3), total), Y, batch_size=20)
+    assert found.severity == Severity.ERROR
+    assert "batches of 12, 20" in found.explanation
+
+
 def test_what_keras_reports_grows_with_the_batch() -> None:
     model = compiled(linear(3), total)
     found = sum_of(model, Y)
@@ -138,7 +157,7 @@ WELL = {
     "root of a sum": lambda t, p: ops.sqrt(ops.sum(ops.square(t - p))),
     "square of a sum": lambda t, p: ops.square(ops.sum(t - p)),
     "log of a sum": lambda t, p: ops.logsumexp(ops.square(t - p)),
-    "a sum and a constant": lambda t, p: 10.0 + ops.sum(ops.square(t - p)),
+    "a mean and a constant": lambda t, p: 10.0 + ops.mean(ops.square(t - p)),
     "largest": lambda t, p: ops.max(ops.abs(t - p)),
     "overlap": lambda t, p: 1.0 - 2.0 * ops.sum(t * p) / (ops.sum(t * t) + ops.sum(p * p)),
 }

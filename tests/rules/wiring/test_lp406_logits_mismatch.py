@@ -11,6 +11,8 @@ from keras import layers, ops
 
 import lossproof
 
+from ..gradient.small_models import stepping
+
 SIZE, INPUTS = 32, 6
 rng = np.random.default_rng(3)
 X = rng.normal(size=(SIZE, INPUTS)).astype("float32")
@@ -202,3 +204,15 @@ HEALTHY = {
 def test_what_agrees_is_silent(name: str) -> None:
     units, activation, loss, y = HEALTHY[name]
     assert not found(model(units, activation), loss, y)
+
+
+@pytest.mark.parametrize(("activation", "count"), [("sigmoid", 1), (None, 0)])
+def test_in_a_step_of_the_users(activation: str | None, count: int) -> None:
+    crossentropy = keras.losses.BinaryCrossentropy(from_logits=True)
+    inputs = keras.Input((INPUTS,))
+    outputs = layers.Reshape((1,))(layers.Dense(1, activation=activation)(inputs))
+    net = stepping(crossentropy)(inputs, outputs)
+    net.compile(optimizer="sgd")
+    report = lossproof.check(net, X, YES, select=["LP406"], batch_size=SIZE)
+    assert not report.crashed, report.crashed
+    assert len(report.findings) == count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import keras
@@ -10,6 +11,8 @@ import pytest
 from keras import layers
 
 import lossproof
+from lossproof.capture.watch import Watch
+from lossproof.pipeline import judge
 
 from .conftest import Caught
 
@@ -60,6 +63,19 @@ def test_numbers_counted_from_one(caught: Caught) -> None:
     assert finding.fix.code == "y = y - 1"
     assert finding.counterfactual.after == pytest.approx(expected, rel=1e-4)
     assert finding.evidence.get("explains_error", False) == (BACKEND != "jax")
+
+
+def test_the_error_of_a_compiled_step_is_explained_as_well() -> None:
+    net = model()
+    expected = crossentropy(net)
+    with Watch(shorten=True) as watch, suppress(Exception):
+        net.compile(optimizer="sgd", loss="sparse_categorical_crossentropy")
+        net.fit(X, NUMBERS + 1, batch_size=SIZE, verbose=0)
+    report = judge(watch.run, select=["LP407"])
+    assert not report.crashed, report.crashed
+    (finding,) = report.findings
+    assert finding.fix.code == "y = y - 1"
+    assert finding.counterfactual.after == pytest.approx(expected, rel=1e-4)
 
 
 def found(net: Any, loss: Any, y: Any, **kwargs: Any) -> list[Any]:

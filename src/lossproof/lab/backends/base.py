@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from lossproof.lab.backends.inner import InnerGradients
+
 Tensor = Any
 """A tensor of the running backend; its type is known to the adapters alone."""
 
@@ -97,6 +99,15 @@ class Backend(Protocol):
     def simulated_replicas(self, number: int) -> AbstractContextManager[None]:
         """Inside, code that asks how many replicas there are is told `number`."""
 
+    def distribution_size(self) -> int | None:
+        """Over how many devices a `keras.distribution` of the script lays its batches; None where it uses none."""
+
+    def settled_devices(self) -> int:
+        """How many devices there are, settled now: nothing that the script sets later changes it."""
+
+    def on_all_devices(self, tensor: Tensor, rows: bool) -> Tensor:
+        """A tensor on all devices of the script's distribution: its rows dealt to them, or all of it on each."""
+
     def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
         """`function`, which looks on and returns nothing, such that tracing and its code conversion pass it by."""
 
@@ -145,6 +156,60 @@ class Backend(Protocol):
     def lenient_conversions(self) -> AbstractContextManager[None]:
         """Inside, a tensor under differentiation gives Python and NumPy its values, cut from autodiff, where this
         backend would refuse them."""
+
+    def random_state(self) -> Any:
+        """The states of Python's, NumPy's and the backend's own random generators, as nested tuples and arrays."""
+
+    def set_random_state(self, state: Any) -> None:
+        """Bring `random_state` back."""
+
+    batches_from: str
+    """The method of Keras's data adapters from which the training gets its batches."""
+
+    def passing(self, batches: Any, pass_on: Callable[[Any], Any], example: Any) -> Any:
+        """What `batches_from` returned, with each batch going through a function when the training asks for it.
+
+        `example` is a batch of the form that it may return instead, None where it keeps their form.
+        """
+
+    def mode_of(self, tensors: Sequence[Tensor]) -> Mode:
+        """How the code that holds these tensors runs."""
+
+    def tell(self, note: Callable[[list[np.ndarray]], None], tensors: Sequence[Tensor]) -> None:
+        """Tell `note` the values of tensors when they are computed: at once, or whenever traced code runs."""
+
+    def gradients(
+        self, function: Callable[..., tuple[Sequence[Tensor], Any]], inputs: Sequence[Tensor]
+    ) -> tuple[list[list[Tensor | None]], Any]:
+        """For `function(*inputs)`, which returns some scalars and something else, the gradients of each of the scalars.
+
+        One forward pass and one backward pass for each scalar; it may be traced.
+
+        Returns:
+            For each scalar a gradient for each input, None where autodiff finds no connection (JAX cannot tell and
+            gives zeros); and the something else, nested tensors.
+        """
+
+    def taken(self, arguments: tuple[Any, ...], count: int, kept: dict[Any, Any]) -> tuple[Any, tuple[Any, ...]]:
+        """What Keras's `train_function` is about to take as its first batch, and arguments with which it takes the same.
+
+        Args:
+            arguments: Those of one call of `model.train_function` by `fit`.
+            count: How many batches the call takes (`steps_per_execution`).
+            kept: What this method keeps from one call to the next of a `fit`; an empty dict at first.
+
+        Returns:
+            The batch as the step receives it, None where it cannot be had; the arguments for the call.
+        """
+
+    def kept_randomness(self) -> AbstractContextManager[None]:
+        """Inside, random numbers go on as they would; afterwards the generators are as they were before."""
+
+    def stored_gradients(self, variables: Sequence[Any]) -> AbstractContextManager[None]:
+        """Afterwards, the gradients that this backend stores on variables (torch's `.grad`) are what they were."""
+
+    def inner_gradients(self) -> InnerGradients:
+        """What takes gradients for intermediate tensors; a new one for each run."""
 
     looks_through_predictions: bool
     """Whether losses of this backend look at how the predictions were made, not only at their values."""

@@ -5,10 +5,22 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
 _seeds = [0]
+
+
+def host_state() -> tuple[Any, ...]:
+    """The states of Python's and NumPy's generators."""
+    return random.getstate(), np.random.get_state()
+
+
+def set_host_state(state: Any) -> None:
+    """Bring them back."""
+    random.setstate(state[0])
+    np.random.set_state(state[1])
 
 
 @contextmanager
@@ -17,6 +29,17 @@ def host_generators() -> Iterator[None]:
     python, numpy = random.getstate(), np.random.get_state()
     random.seed(_seeds[-1])
     np.random.seed(_seeds[-1])
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+@contextmanager
+def kept_host_generators() -> Iterator[None]:
+    """Put the states of both generators back afterwards."""
+    python, numpy = random.getstate(), np.random.get_state()
     try:
         yield
     finally:

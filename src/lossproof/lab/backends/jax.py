@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import keras
 import numpy as np
 
 from lossproof import keras_private
 from lossproof.capture.userfiles import holds_user_function
 from lossproof.lab.backends.base import Mode, Tensor
-from lossproof.lab.backends.host import host_generators
+from lossproof.lab.backends.host import host_generators, host_state, kept_host_generators, set_host_state
+from lossproof.lab.backends.inner import InnerGradients
+from lossproof.lab.backends.inner_jax import JaxInnerGradients
 from lossproof.lab.backends.jax_programs import Programs
+from lossproof.lab.backends.passing import Passing
 from lossproof.lab.replace import replaced
 
 
@@ -106,6 +111,23 @@ class JaxBackend:
     def simulated_replicas(self, number: int) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def distribution_size(self) -> int | None:
+        distribution = keras.distribution.distribution()
+        return None if distribution is None else int(np.size(distribution.device_mesh.devices))
+
+    def settled_devices(self) -> int:
+        return len(jax.devices())
+
+    def on_all_devices(self, tensor: Tensor, rows: bool) -> Tensor:
+        distribution = keras.distribution.distribution()
+        if distribution is None or not self.is_tensor(tensor):
+            return tensor
+        mesh = distribution.device_mesh
+        axes = [None] * len(tensor.shape)
+        if rows and axes and tensor.shape[0] % np.size(mesh.devices) == 0:
+            axes[0] = mesh.axis_names[0]
+        return keras.distribution.distribute_tensor(tensor, keras.distribution.TensorLayout(axes, mesh))
+
     def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
         return function
 
@@ -117,6 +139,34 @@ class JaxBackend:
         # JAX has no global generator of its own; Keras's seed generators are variables.
         with host_generators():
             yield
+
+    def gradients(
+        self, function: Callable[..., tuple[Sequence[Tensor], Any]], inputs: Sequence[Tensor]
+    ) -> tuple[list[list[Tensor | None]], Any]:
+        def scalars(*tensors: Tensor) -> tuple[list[Tensor], Any]:
+            found, rest = function(*tensors)
+            return list(found), rest
+
+        values, pull, rest = jax.vjp(scalars, *inputs, has_aux=True)
+        rows = []
+        for k in range(len(values)):
+            seeds = [jnp.ones_like(value) if i == k else jnp.zeros_like(value) for i, value in enumerate(values)]
+            rows.append(list(pull(seeds)))
+        return rows, rest
+
+    def taken(self, arguments: tuple[Any, ...], count: int, kept: dict[Any, Any]) -> tuple[Any, tuple[Any, ...]]:
+        state, iterator = arguments
+        try:
+            data = next(iterator)
+        except StopIteration:  # the step will find that out itself
+            return None, arguments
+        return data, (state, itertools.chain([data], iterator))
+
+    def kept_randomness(self) -> AbstractContextManager[None]:
+        return kept_host_generators()
+
+    def stored_gradients(self, variables: Sequence[Any]) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def double_precision(self) -> AbstractContextManager[None]:
         context: AbstractContextManager[None] = jax.enable_x64(True)
@@ -146,6 +196,29 @@ class JaxBackend:
 
         jax.jvp(run, tuple(inputs), tuple(directions))
         return results[0]
+
+    def random_state(self) -> Any:
+        return (host_state(),)
+
+    def set_random_state(self, state: Any) -> None:
+        set_host_state(state[0])
+
+    batches_from = "get_jax_iterator"
+
+    def passing(self, batches: Any, pass_on: Callable[[Any], Any], example: Any) -> Any:
+        return Passing(batches, pass_on)
+
+    def mode_of(self, tensors: Sequence[Tensor]) -> Mode:
+        return "jit" if any(isinstance(one, jax.core.Tracer) for one in tensors) else "eager"
+
+    def tell(self, note: Callable[[list[np.ndarray]], None], tensors: Sequence[Tensor]) -> None:
+        if self.mode_of(tensors) == "eager":
+            note([self.numpy(one) for one in tensors])
+        else:
+            jax.debug.callback(lambda *told: note([np.asarray(one) for one in told]), *tensors, ordered=True)
+
+    def inner_gradients(self) -> InnerGradients:
+        return JaxInnerGradients()
 
     @contextmanager
     def lenient_conversions(self) -> Iterator[None]:

@@ -13,7 +13,9 @@ import tensorflow as tf
 
 from lossproof.capture.userfiles import holds_user_function
 from lossproof.lab.backends.base import Mode, Tensor
-from lossproof.lab.backends.host import host_generators
+from lossproof.lab.backends.host import host_generators, host_state, kept_host_generators, set_host_state
+from lossproof.lab.backends.inner import InnerGradients
+from lossproof.lab.backends.inner_tensorflow import TensorFlowInnerGradients
 from lossproof.lab.replace import replaced
 
 
@@ -22,6 +24,40 @@ def _seeded_state(algorithm: int) -> np.ndarray:
     """The state of a generator with seed 0; TensorFlow takes milliseconds to make one."""
     state: np.ndarray = tf.random.Generator.from_seed(0, alg=algorithm).state.numpy()
     return state
+
+
+class _Server:
+    """An iterator over batches that are put into a queue, which a traced step cannot tell from another of its spec.
+
+    It is made once: to make a dataset costs more than many a step.
+    """
+
+    def __init__(self, spec: Any) -> None:
+        leaves = tf.nest.flatten(spec)
+        self._queue = tf.queue.FIFOQueue(capacity=1 << 16, dtypes=[leaf.dtype for leaf in leaves])
+
+        def take(_: Any) -> Any:
+            taken = self._queue.dequeue()
+            taken = taken if isinstance(taken, (list, tuple)) else [taken]
+            for tensor, leaf in zip(taken, leaves, strict=True):
+                tensor.set_shape(leaf.shape)
+            return tf.nest.pack_sequence_as(spec, list(taken))
+
+        self.iterator = iter(tf.data.Dataset.range(1 << 62).map(take))
+
+    def serve(self, batches: Sequence[Any]) -> tf.data.Iterator:
+        for batch in batches:
+            self._queue.enqueue(tf.nest.flatten(batch))
+        return self.iterator
+
+
+def _served_once(batches: Sequence[Any]) -> tf.data.Iterator:
+    """An iterator that ends after the batches; a step may be traced anew for it."""
+    dataset: Any = None
+    for batch in batches:
+        one = tf.data.Dataset.from_tensors(batch)
+        dataset = one if dataset is None else dataset.concatenate(one)
+    return iter(dataset)
 
 
 class TensorFlowBackend:
@@ -122,6 +158,15 @@ class TensorFlowBackend:
         with replaced(owner, name, lambda _: property(lambda _: number)):
             yield
 
+    def distribution_size(self) -> int | None:
+        return None  # keras.distribution is for JAX
+
+    def settled_devices(self) -> int:
+        return 1
+
+    def on_all_devices(self, tensor: Tensor, rows: bool) -> Tensor:
+        return tensor
+
     def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
         passed_by: Callable[..., None] = tf.autograph.experimental.do_not_convert(function)
         return passed_by
@@ -158,6 +203,58 @@ class TensorFlowBackend:
                 if state is not None and isinstance(before[1], random.Random):
                     before[1].setstate(state)
 
+    def gradients(
+        self, function: Callable[..., tuple[Sequence[Tensor], Any]], inputs: Sequence[Tensor]
+    ) -> tuple[list[list[Tensor | None]], Any]:
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            for tensor in inputs:
+                tape.watch(tensor)
+            values, rest = function(*inputs)
+            values = [tf.convert_to_tensor(value) for value in values]
+        rows = [tape.gradient(value, list(inputs)) for value in values]
+        return [[tf.convert_to_tensor(g) if g is not None else None for g in row] for row in rows], rest
+
+    def taken(self, arguments: tuple[Any, ...], count: int, kept: dict[Any, Any]) -> tuple[Any, tuple[Any, ...]]:
+        (iterator,) = arguments
+        if not isinstance(iterator, tf.data.Iterator):  # of a strategy: each replica takes its own batch
+            return None, arguments
+        batches: list[Any] = []
+        while len(batches) < count:
+            following = iterator.get_next_as_optional()
+            if not following.has_value():
+                break
+            batches.append(following.get_value())
+        if not batches:
+            return None, arguments
+        first = tf.nest.map_structure(
+            lambda leaf: None if isinstance(leaf, tf.experimental.Optional) else leaf, batches[0]
+        )
+        spec = iterator.element_spec
+        dense = all(isinstance(leaf, tf.TensorSpec) for leaf in tf.nest.flatten(spec))
+        if not dense or len(batches) < count:
+            return first, (_served_once(batches),)
+        if kept.get("spec") != spec:
+            kept.update(spec=spec, server=_Server(spec))
+        return first, (kept["server"].serve(batches),)
+
+    @contextmanager
+    def kept_randomness(self) -> Iterator[None]:
+        from tensorflow.python.eager import context
+
+        eager = context.context()
+        before = (getattr(eager, "_seed", None), getattr(eager, "_rng", None))
+        state = before[1].getstate() if isinstance(before[1], random.Random) else None
+        with kept_host_generators():
+            try:
+                yield
+            finally:
+                eager._seed, eager._rng = before
+                if state is not None and isinstance(before[1], random.Random):
+                    before[1].setstate(state)
+
+    def stored_gradients(self, variables: Sequence[Any]) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def double_precision(self) -> AbstractContextManager[None]:
         return nullcontext()
 
@@ -183,6 +280,49 @@ class TensorFlowBackend:
                 return None if found is None else self.numpy(tf.convert_to_tensor(found))
 
             return function(list(inputs), derivative)
+
+    def random_state(self) -> Any:
+        from tensorflow.python.eager import context
+
+        eager = context.context()
+        own = getattr(eager, "_rng", None)
+        drawn = own.getstate() if isinstance(own, random.Random) else None
+        return host_state(), getattr(eager, "_seed", None), drawn, tf.random.get_global_generator().state.numpy()
+
+    def set_random_state(self, state: Any) -> None:
+        from tensorflow.python.eager import context
+
+        host, seed, drawn, generator = state
+        set_host_state(host)
+        eager = context.context()
+        if drawn is not None:
+            tf.random.set_seed(seed if seed is not None else 0)
+            eager._rng = random.Random()
+            eager._rng.setstate(drawn)
+            eager._seed = seed
+        tf.random.get_global_generator().state.assign(generator)
+
+    batches_from = "get_tf_dataset"
+
+    def passing(self, batches: Any, pass_on: Callable[[Any], Any], example: Any) -> Any:
+        def run() -> Iterator[Any]:
+            return (pass_on(item) for item in batches)
+
+        return tf.data.Dataset.from_generator(
+            run, output_signature=batches.element_spec if example is None else _spec(example)
+        )
+
+    def mode_of(self, tensors: Sequence[Tensor]) -> Mode:
+        return "graph" if tf.inside_function() else "eager"
+
+    def tell(self, note: Callable[[list[np.ndarray]], None], tensors: Sequence[Tensor]) -> None:
+        if self.mode_of(tensors) == "eager":
+            note([self.numpy(one) for one in tensors])
+        else:
+            tf.numpy_function(lambda *told: note(list(told)), [tf.convert_to_tensor(one) for one in tensors], [])
+
+    def inner_gradients(self) -> InnerGradients:
+        return TensorFlowInnerGradients()
 
     def lenient_conversions(self) -> AbstractContextManager[None]:
         return nullcontext()  # eager tensors never refuse
@@ -211,3 +351,12 @@ class TensorFlowBackend:
             return decorated
 
         return [(custom_gradient, name, make) for name in ("_eager_mode_decorator", "_graph_mode_decorator")]
+
+
+def _spec(example: Any) -> Any:
+    """The signature of batches of any number of rows that are like this one."""
+    if isinstance(example, tuple):
+        return tuple(_spec(part) for part in example)
+    if isinstance(example, dict):
+        return {key: _spec(part) for key, part in example.items()}
+    return tf.TensorSpec([None, *example.shape[1:]] if example.ndim else [], example.dtype)

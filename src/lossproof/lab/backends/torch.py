@@ -14,7 +14,10 @@ import torch
 from lossproof import keras_private
 from lossproof.capture.userfiles import is_user_file, is_user_function
 from lossproof.lab.backends.base import Mode, Tensor
-from lossproof.lab.backends.host import host_generators
+from lossproof.lab.backends.host import host_generators, host_state, kept_host_generators, set_host_state
+from lossproof.lab.backends.inner import InnerGradients
+from lossproof.lab.backends.inner_torch import TorchInnerGradients
+from lossproof.lab.backends.passing import Passing
 from lossproof.lab.replace import replaced
 
 
@@ -97,6 +100,15 @@ class TorchBackend:
     def simulated_replicas(self, number: int) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def distribution_size(self) -> int | None:
+        return None  # keras.distribution is for JAX
+
+    def settled_devices(self) -> int:
+        return 1
+
+    def on_all_devices(self, tensor: Tensor, rows: bool) -> Tensor:
+        return tensor
+
     def untraced(self, function: Callable[..., None]) -> Callable[..., None]:
         return function
 
@@ -112,6 +124,51 @@ class TorchBackend:
                 yield
             finally:
                 torch.random.set_rng_state(state)
+
+    def gradients(
+        self, function: Callable[..., tuple[Sequence[Tensor], Any]], inputs: Sequence[Tensor]
+    ) -> tuple[list[list[Tensor | None]], Any]:
+        leaves = [tensor.detach().requires_grad_(True) for tensor in inputs]
+        with torch.enable_grad():
+            values, rest = function(*leaves)
+        rows: list[list[Tensor | None]] = []
+        for k, value in enumerate(values):
+            if not value.requires_grad:
+                rows.append([None] * len(leaves))
+                continue
+            more = any(other.requires_grad for other in values[k + 1 :])
+            rows.append(list(torch.autograd.grad(value, leaves, retain_graph=more, allow_unused=True)))
+        return rows, rest
+
+    def taken(self, arguments: tuple[Any, ...], count: int, kept: dict[Any, Any]) -> tuple[Any, tuple[Any, ...]]:
+        (buffer,) = arguments
+        return (buffer[0] if len(buffer) else None), arguments
+
+    @contextmanager
+    def kept_randomness(self) -> Iterator[None]:
+        state = torch.random.get_rng_state()
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+        with kept_host_generators():
+            try:
+                yield
+            finally:
+                torch.random.set_rng_state(state)
+                if cuda is not None:
+                    torch.cuda.set_rng_state_all(cuda)
+
+    @contextmanager
+    def stored_gradients(self, variables: Sequence[Any]) -> Iterator[None]:
+        tensors = [variable.value for variable in variables]
+        before = [(tensor, tensor.grad, None if tensor.grad is None else tensor.grad.clone()) for tensor in tensors]
+        for tensor in tensors:
+            tensor.grad = None  # a step that sets gradients to zero in place would reach the user's tensors
+        try:
+            yield
+        finally:
+            for tensor, gradient, kept in before:
+                tensor.grad = gradient
+                if gradient is not None and kept is not None:
+                    gradient.copy_(kept)
 
     def double_precision(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -136,6 +193,27 @@ class TorchBackend:
                 return None if found is None else self.numpy(found)
 
             return function(duals, derivative)
+
+    def random_state(self) -> Any:
+        return host_state(), torch.random.get_rng_state().numpy()
+
+    def set_random_state(self, state: Any) -> None:
+        set_host_state(state[0])
+        torch.random.set_rng_state(torch.from_numpy(np.array(state[1])))
+
+    batches_from = "get_torch_dataloader"
+
+    def passing(self, batches: Any, pass_on: Callable[[Any], Any], example: Any) -> Any:
+        return Passing(batches, lambda item: _tensors(pass_on(item)))
+
+    def mode_of(self, tensors: Sequence[Tensor]) -> Mode:
+        return "eager"
+
+    def tell(self, note: Callable[[list[np.ndarray]], None], tensors: Sequence[Tensor]) -> None:
+        note([self.numpy(one) for one in tensors])
+
+    def inner_gradients(self) -> InnerGradients:
+        return TorchInnerGradients()
 
     @contextmanager
     def lenient_conversions(self) -> Iterator[None]:
@@ -202,3 +280,12 @@ class TorchBackend:
 def _used_by_user(frame: Any) -> bool:
     """Whether a guard is entered by the user's code, or around a function of the user's that it decorates."""
     return is_user_file(frame.f_code.co_filename) or is_user_function(frame.f_locals.get("func"))
+
+
+def _tensors(item: Any) -> Any:
+    """Nested arrays of NumPy as nested tensors."""
+    if isinstance(item, (tuple, list)):
+        return tuple(_tensors(part) for part in item)
+    if isinstance(item, dict):
+        return {key: _tensors(part) for key, part in item.items()}
+    return torch.from_numpy(np.array(item)) if isinstance(item, np.ndarray) else item

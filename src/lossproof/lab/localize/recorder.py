@@ -10,7 +10,7 @@ from typing import Any
 from lossproof.capture import userfiles
 from lossproof.findings.finding import Place
 from lossproof.lab.localize.events import Event, Operand, Trace
-from lossproof.lab.localize.sites import Part, Site
+from lossproof.lab.localize.sites import Part, Site, Text
 from lossproof.lab.localize.slots import AttributeSlot, ItemSlot
 from lossproof.lab.localize.source import Script
 from lossproof.lab.localize.twins import Twins
@@ -28,6 +28,8 @@ class Recorder:
     Args:
         is_user_file: Whether a file is the user's; functions from other files are called, but not looked into.
         keep: Applied to each value as it is evaluated; its result is stored, and the value itself goes on unchanged.
+        mark: Applied to each value as it is evaluated, after `keep`; the user's code goes on with its result, which must
+            be an equal value.
         limit: How many values to keep at most, elements of lists counted. `truncated` says whether more were dropped.
     """
 
@@ -36,10 +38,14 @@ class Recorder:
         is_user_file: Callable[[str], bool] = userfiles.is_user_file,
         *,
         keep: Callable[[Any], Any] | None = None,
+        mark: Callable[[Any], Any] | None = None,
         limit: int = 1_000_000,
     ) -> None:
         self.truncated = False
+        self.texts: dict[tuple[str, int | None], Text] = {}
+        """The source text of each place's file and cell."""
         self._keep = keep
+        self._mark = mark
         self._limit = limit
         self._events: list[Event] = []
         self._twins = Twins(lambda script: Probe(self, script), is_user_file)
@@ -85,10 +91,11 @@ class Recorder:
         self._pending.clear()
         return Trace(tuple(self._events[start:]), result, error, failed, self.blind, self.truncated)
 
-    def record(self, site: Site, value: Any, frame: FrameType) -> None:
-        """A site was evaluated in a frame. Never raises."""
+    def record(self, site: Site, value: Any, frame: FrameType) -> Any:
+        """A site was evaluated in a frame; the value to go on with. Never raises."""
         if not self.truncated:
             self.note(site, value, id(frame), self.depth(frame))
+        return value if self._mark is None else self._mark(value)
 
     def note(self, site: Site, value: Any, activation: int, depth: int) -> None:
         """A site was evaluated in the frame with the id `activation`, `depth` functions below the traced one."""
@@ -156,7 +163,8 @@ class Recorder:
     def _place(self, site: Site, part: Site | Part) -> Place:
         """Where a site, or one of its parts, stands."""
         if part not in self._places:
-            self._places[part] = site.text.place(part.span, site.scope)
+            place = self._places[part] = site.text.place(part.span, site.scope)
+            self.texts[place.file, place.cell] = site.text
         return self._places[part]
 
     def _failed(self, error: Exception) -> Event | None:
@@ -192,8 +200,7 @@ class Probe:
 
     def value(self, site: int, value: Any) -> Any:
         """An expression was evaluated."""
-        self._recorder.record(self._sites[site], value, sys._getframe(1))  # noqa: SLF001  its documented use
-        return value
+        return self._recorder.record(self._sites[site], value, sys._getframe(1))  # noqa: SLF001  its documented use
 
     def callee(self, function: Any) -> Any:
         """A function is about to be called."""

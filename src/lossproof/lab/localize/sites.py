@@ -20,11 +20,11 @@ class Text:
 
     def __init__(self, file: str, source: str) -> None:
         self._file = file
-        self._lines = io.StringIO(source, newline=None).readlines()  # splits lines as `ast` does
+        self.lines = io.StringIO(source, newline=None).readlines()  # splits lines as `ast` does
 
     def place(self, span: Span, scope: str) -> Place:
         """The place of an expression inside the function `scope`."""
-        return make_place(self._file, self._lines, span, scope=scope)
+        return make_place(self._file, self.lines, span, scope=scope)
 
 
 @dataclass(eq=False, slots=True)

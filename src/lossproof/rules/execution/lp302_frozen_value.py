@@ -31,11 +31,11 @@ class FrozenValue(Rule):
         "assignment on JAX); later changes have no effect"
     )
     explanation = """
-TensorFlow and JAX run your Python code once, to trace the step. A Python number that it reads (an attribute, a closure, a
-global) becomes a constant of the compiled step: a callback that changes it later prints the new value and trains with
-the old one. On JAX the same holds for a `keras.Variable` that the model does not track, and an assignment to a tracked one
-in the middle of an epoch is overwritten, because steps carry the state along. Entries of `loss_weights` are copied by
-`compile` on every backend. PyTorch runs eagerly and follows.
+TensorFlow and JAX run your Python code once, to trace the step. A Python number that it reads (an attribute, a closure,
+a global, the strength of a regularizer) becomes a constant of the compiled step: a callback that changes it later
+prints the new value and trains with the old one. On JAX the same holds for a `keras.Variable` that the model does not
+track, and an assignment to a tracked one in the middle of an epoch is overwritten, because steps carry the state along.
+Entries of `loss_weights` are copied by `compile` on every backend. PyTorch runs eagerly and follows.
 
 **Proof.** The values that your objective can read are noted when training begins, and again at each epoch. For one that
 your script changed: the step is traced with the old value and run with the new one (the loss does not move), then
@@ -45,6 +45,7 @@ traced anew (it does).
 `assign` to it in `on_epoch_begin`. That is live on every backend.
 """
     source = (
+        "https://github.com/keras-team/keras/issues/4813",
         "keras/src/backend/jax/trainer.py: only variables of the model enter the jitted step",
         "keras/src/trainers/compile_utils.py, CompileLoss.build: loss_weights are packed once",
         "https://github.com/keras-team/keras/issues/13826",

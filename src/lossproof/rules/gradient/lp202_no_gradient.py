@@ -46,6 +46,7 @@ instead of its sign, written in `keras.ops`. Keep the score itself as a metric.
         "https://github.com/rstudio/keras3/issues/515",
         "https://github.com/keras-team/keras/issues/16998",
     )
+    yields_to = ("LP307",)
     guilty = """
 import keras
 import numpy as np

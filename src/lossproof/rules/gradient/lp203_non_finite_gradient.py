@@ -46,6 +46,7 @@ with a mask, replace the *operand* where it is not valid, `ops.sqrt(ops.where(va
         "tensorflow/core/kernels/cwise_ops.h, sqrt_grad: 0 where the incoming gradient is 0",
         "https://docs.jax.dev/en/latest/faq.html#gradients-contain-nan-where-using-where",
     )
+    yields_to = ("LP307",)
     guilty = """
 import keras
 import numpy as np

@@ -43,6 +43,7 @@ In float32 `1 - 1e-8` is 1, so an epsilon must not be smaller than 1e-7.
         "keras/src/backend/common/backend_utils.py and keras/src/losses/losses.py: built-in losses clip by epsilon()",
         "https://whosebug.com/question/4068767/Custom-Keras-loss-function-that-conditionally-creates-a-zero-gradient",
     )
+    yields_to = ("LP307",)
     guilty = """
 import keras
 import numpy as np

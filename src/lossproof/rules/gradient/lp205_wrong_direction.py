@@ -25,10 +25,11 @@ class WrongDirection(Rule):
     explanation = """
 Keras minimises whatever it is given. A score that should grow (R2, a correlation, an overlap, a log likelihood), passed
 as the loss without its minus, is made as small as possible: the loss falls, as it should, and the model gets worse. The
-same happens with a distance that is one on a part of its domain only: the Kullback-Leibler divergence has its minimum at
-the targets if the predictions of a sample sum to 1; with independent sigmoid outputs it falls below zero and is lowest
-where every output is 1. And with arguments in the wrong order: `binary_crossentropy(y_pred, y_true)` takes the
-predictions for labels, and pushes them to 0 or 1.
+same happens with a distance that is one on a part of its domain only: the Kullback-Leibler divergence has its minimum
+at the targets if the predictions of a sample sum to 1; with independent sigmoid outputs it falls below zero and is
+lowest where every output is 1. And with arguments in the wrong order: `binary_crossentropy(y_pred, y_true)` takes the
+predictions for labels, and pushes them to 0 or 1 (a loss that is straight in the prediction, with the logarithm of the
+target for its slope).
 
 **Proof.** The predictions are put on the targets and then moved away: to one prediction for all rows, or to the opposite
 of each label. The value falls. That the targets are what the loss is about, it says itself: perfect predictions have the
@@ -40,6 +41,7 @@ likeness, likelihoods of a distribution's parameters.
 output's activation.
 """
     source = (
+        "https://github.com/xiph/rnnoise/issues/117",
         "keras/src/losses/losses.py, kl_divergence",
         "https://github.com/keras-team/keras/issues/6183",
         "https://github.com/tensorflow/tensorflow/issues/85174",
@@ -115,6 +117,7 @@ model.fit(x, y, verbose=0)
                 "negated": f"perfect predictions are the worst: the loss{of} falls away from the targets",
                 "elsewhere": f"the loss{of} is lower for predictions that ignore the targets",
                 "swapped": f"the loss{of} takes the predictions for targets: its arguments are in the wrong order",
+                "logged": f"the loss{of} takes the logarithm of the targets: they stand in the place of the predictions",
             }[found.way],
             where=lab.place(subject) if built_in else lab.once(place_of_result, subject),
             measured=f"1 batch of {subject.batch_size}",
@@ -152,6 +155,13 @@ model.fit(x, y, verbose=0)
                 f"{found.away:.4g} for wrong ones ({found.how}). With both arguments exchanged it is lowest on the "
                 "targets, and flat there."
             )
+        elif found.way == "logged":
+            yield (
+                f"{subject.name} is straight in each prediction, so it is lowest at an end of its range: "
+                f"{found.away:.4g} for predictions of 0 and 1, {found.perfect:.4g} for those on the targets. Its slope is "
+                "the logarithm of the target, which runs off to infinity at 0 and 1, as a cross-entropy does whose "
+                "arguments are exchanged."
+            )
         else:
             yield (
                 f"With {moved} on the targets {subject.name} is {found.perfect:.4g}; with {found.how} it falls to "
@@ -177,7 +187,7 @@ model.fit(x, y, verbose=0)
     def _remedy(self, found: Direction) -> str:
         if found.way == "negated":
             return "Return 1 - score (or -score), so that perfect predictions have the smallest value."
-        if found.way == "swapped":
+        if found.way in ("swapped", "logged"):
             return "Call the loss as loss(y_true, y_pred): the targets come first."
         return (
             "Take a loss whose minimum is at the targets for this output: for independent sigmoid outputs "

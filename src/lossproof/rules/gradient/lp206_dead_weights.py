@@ -26,9 +26,10 @@ class DeadWeights(Rule):
 gradient from any term and keep the values with which they started. TensorFlow and PyTorch print a warning that is easily
 overlooked ("Gradients do not exist for variables"), JAX says nothing. The rest of the model trains, so the loss moves.
 
-**Proof.** The gradient for these weights is missing or exactly zero, on the captured weights and on others drawn at random;
-yet the objective changes when only they are moved. Where the gradient is stopped, lifting that one stop brings it back.
-Of a layer whose result is not used: neither the objective nor any output changes.
+**Proof.** The gradient for these weights is missing or exactly zero, on the captured weights and on others drawn at
+random; yet the objective changes when only they are moved. Where the gradient is stopped, lifting that one stop brings
+it back. Of a layer whose result is not used: neither the objective nor any output changes. In a functional model the
+layer of yours is named that receives the result and gives the same without it, on rows from all over the data.
 
 Left alone are weights that something else sets or trains: frozen layers, a copy that follows slowly, a pretrained part, the
 other phase of an alternating training; outputs without a loss; and weights that a step of your own does not update.
@@ -37,10 +38,11 @@ other phase of an alternating training; outputs without a loss; and weights that
 `layer.trainable = False`.
 """
     source = (
+        "https://github.com/qqwweee/keras-yolo3/issues/770",
         "keras/src/optimizers/base_optimizer.py, _filter_empty_gradients",
         "https://github.com/tensorflow/tensorflow/issues/48547",
     )
-    yields_to = ("LP202", "LP402", "LP412")
+    yields_to = ("LP202", "LP307", "LP402", "LP412")
     guilty = """
 import warnings
 
@@ -114,7 +116,7 @@ model.fit(x, y, verbose=0)
     def _finding(self, lab: Lab, found: Dead) -> Finding:
         names = ", ".join(found.paths[:3]) + (f" and {len(found.paths) - 3} more" if len(found.paths) > 3 else "")
         rows = [Row(f"gradient for {names}", 0.0, found.lifted, "norm")] if found.lifted is not None else []
-        if found.way == "unused":
+        if found.way != "cut":
             change = "these weights replaced by others: nothing follows"
         elif found.lifted is not None:
             change = "these weights moved at random; the gradient not stopped"
@@ -160,6 +162,11 @@ model.fit(x, y, verbose=0)
                 "Their layer is called, but nothing is made of its result: with other values for them neither the "
                 f"objective ({found.before:.4g}) nor any output of the model changes."
             )
+        elif found.way == "swallowed":
+            yield (
+                f"{found.end} receives what they make, and gives the same without it: with other values for them neither "
+                f"the objective ({found.before:.4g}) nor any output of the model changes, on rows from all over the data."
+            )
         else:
             yield (
                 f"The objective depends on them: moved at random, they take it from {found.before:.4g} to "
@@ -171,6 +178,8 @@ model.fit(x, y, verbose=0)
         yield "They keep the values with which they started, while the rest of the model trains."
 
     def _remedy(self, found: Dead) -> str:
+        if found.way == "swallowed":
+            return f"Use each of its inputs in {found.end} (is one index used for all of them?), or do not pass it in."
         if found.way == "unused":
             return "Use the layer's result (was a variable overwritten?), or take the layer out."
         if found.lifted is not None:

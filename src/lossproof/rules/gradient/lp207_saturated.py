@@ -26,7 +26,8 @@ class SaturatedLoss(Rule):
 A clip has no derivative outside of its range. `ops.clip(y_pred, 1e-7, 1 - 1e-7)` on the outputs of a layer without a
 sigmoid leaves every prediction below 0 and above 1 where it is: the value of the loss is finite and large, its gradient
 is zero, and the samples that are most wrong are the ones that learn nothing. The same happens to a model all of whose
-outputs lie on the flat part of their activation (a ReLU that is 0 for every sample, a sigmoid that is exactly 0 or 1).
+outputs lie on the flat part of their activation (a ReLU that is 0 for every sample, a sigmoid that is exactly 0 or 1),
+with or without such a clip behind it.
 
 **Proof.** The wrong predictions without a gradient are counted, and moved onto their targets: most of all by which the
 loss could fall is theirs. Their gradient stays zero whatever their targets are, so it is not their distance that a robust
@@ -36,6 +37,7 @@ loss means to ignore. Predictions that are right, or beyond a margin, cannot be 
 logits; for a dead output, take another activation or another start.
 """
     source = (
+        "https://github.com/tensorflow/addons/issues/693",
         "keras/src/backend/torch/nn.py and jax/nn.py, binary_crossentropy: probabilities are clipped at epsilon",
         "https://github.com/keras-team/keras/issues/14140",
     )
@@ -98,7 +100,7 @@ model.fit(x, share, verbose=0)
 
         of = f" of output {subject.output!r}" if subject.output and len(lab.losses) > 1 else ""
         built_in = lab.place(subject) in (lab.capture.where, getattr(lab.capture.compiled, "where", None))
-        if found.where == "output":
+        if found.where != "loss":
             title = f"the output{of} is on its flat part for every sample: no weight gets a gradient"
         else:
             title = f"{found.dead} of {found.wrong} wrong predictions{of} get no gradient"
@@ -136,6 +138,12 @@ model.fit(x, share, verbose=0)
                 f"{subject.name} pulls at {found.dead} predictions (its gradient for them has the norm {found.slope:.3g}), "
                 f"but all of them ({spread}) lie where their activation is flat, so that not one weight gets a gradient."
             )
+        elif found.where == "both":
+            yield (
+                f"All {found.dead} wrong predictions ({spread}) have a gradient of exactly zero in {subject.name}, whatever "
+                "their targets are, and they lie where their activation is flat as well: not one weight gets a gradient, "
+                f"though the loss could fall from {found.value:.4g} to {found.perfect:.4g}."
+            )
         else:
             yield (
                 f"{found.dead} wrong predictions ({spread}) have a gradient of exactly zero, whatever their targets are: they "
@@ -145,6 +153,11 @@ model.fit(x, share, verbose=0)
         yield "Nothing raises: training goes on without them."
 
     def _remedy(self, found: Saturated) -> str:
+        if found.where == "both":
+            return (
+                "Compute the loss from logits: of a prediction that is exactly 0 or 1 no loss of probabilities can tell by "
+                "how much it is wrong. Scaled inputs keep predictions from starting there."
+            )
         if found.where == "output":
             return (
                 "Take an output activation that is not flat where the model starts (softplus for relu, logits for a "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from lossproof.lab.alignment import Alignment
     from lossproof.lab.lab import Lab
     from lossproof.lab.localize.events import Event
+    from lossproof.lab.pairs import AllPairs
+    from lossproof.lab.subject import Subject
 
 
 class BatchBroadcast(Rule):
@@ -80,11 +83,22 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.alignment import alignments, moved_into_range
+        from lossproof.lab.alignment import alignments
+        from lossproof.lab.pairs import all_pairs
 
         subjects = [*lab.subjects, *lab.metrics]
-        if not any(lab.once(alignments, subject) for subject in subjects):
+        found = list(self._of_ranks(lab, subjects))
+        if not found:
+            pairs = [(one, lab.attempt(partial(lab.once, all_pairs, one))) for one in lab.losses]
+            found = [self._all_pairs(lab, one, proof) for one, proof in pairs if proof is not None]
+        if not found and not any(lab.once(alignments, subject) for subject in subjects) and not lab.losses:
             raise NotApplicable("neither targets nor weights have one number per row")
+        yield from found
+
+    def _of_ranks(self, lab: Lab, subjects: Sequence[Subject]) -> Iterator[Finding]:
+        """Targets or weights with one number per row, whose rank alone makes the pairs."""
+        from lossproof.lab.alignment import alignments, moved_into_range
+
         for subject in subjects:
             for alignment in lab.once(alignments, subject):
                 finding = self._proven(lab, alignment, "")
@@ -168,6 +182,37 @@ model.fit(x, y, verbose=0)
                 rows=tuple(rows),
             ),
             fix=self._fix(alignment),
+        )
+
+    def _all_pairs(self, lab: Lab, subject: Subject, proof: AllPairs) -> Finding:
+        size = subject.batch_size
+        rows = [Row("with y_true dealt to other rows", proof.dealt, proof.after_dealt, "pairing is ignored")]
+        if proof.perfect is not None:
+            rows.append(Row("with y_pred = y_true", *proof.perfect, "a perfect model"))
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            title=(
+                f"every prediction is compared with all {size} targets: "
+                f"{size * size} pairs, {size * size - size} of them wrong"
+            ),
+            where=lab.place_of_event(proof.event),
+            measured=f"1 batch of {size}",
+            explanation=(
+                f"In `{proof.event.place.expression}` the rows of the targets meet the rows of the predictions on another "
+                "axis. Which target belongs to which row has no effect on the value, and nothing raises."
+            ),
+            evidence={"subject": subject.name, "batch": size, "pairs": size * size, "dealt": proof.dealt},
+            counterfactual=Counterfactual(
+                change="the loss of each row alone, averaged",
+                before=proof.before,
+                after=proof.after,
+                columns=("as written", "rows paired"),
+                label="loss on this batch",
+                rows=tuple(rows),
+            ),
+            fix=Fix("Give both the same axes before they meet: rows first, and no axis of length 1 between them."),
         )
 
     @staticmethod

@@ -81,10 +81,13 @@ model.fit(x, y, sample_weight=trust, verbose=0)
         if not lab.losses:
             raise NotApplicable("no loss returns a value to Keras")
         for subject in lab.losses:
-            if lab.unreduced(subject).ndim == 0 and subject.batch_size > 1:
-                yield from (
-                    self._weights(lab, subject) if subject.sample_weight is not None else self._note(lab, subject)
-                )
+            value = lab.unreduced(subject)
+            if value.size != 1 or subject.batch_size < 2:
+                continue
+            if subject.sample_weight is not None:
+                yield from self._weights(lab, subject)
+            elif value.ndim == 0:  # of shape (1,) LP104 tells
+                yield from self._note(lab, subject)
 
     def _weights(self, lab: Lab, subject: LossSubject) -> Iterator[Finding]:
         from lossproof.lab.alignment import place_of_reduction

@@ -33,7 +33,7 @@ with the batch size, and the last, smaller batch of an epoch counts less than it
 `add_loss` is always summed, also if it is one value per sample.
 
 **Proof.** The same rows are given twice and three times in one batch. A mean does not move; this objective doubles
-and triples.
+and triples, or grows by the same amount each time.
 
 **What to do.** Return one value per sample (reduce over the last axes only) and let Keras take the mean, or divide by
 the number of samples.
@@ -113,13 +113,18 @@ model.fit(x, y, batch_size=40, verbose=0)
         def copied(n: int) -> float:
             return lab.value(subject.rows(np.tile(np.arange(size), n)))
 
-        values = [lab.attempt(partial(copied, n)) for n in (1, *COPIES)]
-        if any(value is None or not np.isfinite(value) for value in values) or values[0] == 0.0:
+        values = [float("nan") if v is None else v for v in (lab.attempt(partial(copied, n)) for n in (1, *COPIES))]
+        if not np.isfinite(values).all() or values[0] == 0.0:
             return
-        before = values[0]
-        elements = size * max(COPIES) * 16
-        if any(differs(value, n * before, "float32", elements) for n, value in zip(COPIES, values[1:], strict=True)):
+        before, summed = values[0], values[1] - values[0]
+        elements, scale = size * max(COPIES) * 16, max(map(abs, values))
+        # What is summed may stand beside what is not, such as the penalties on weights.
+        grown = [before + (n - 1) * summed for n in COPIES]
+        if not differs(before, values[1], "float32", elements, scale) or any(
+            differs(value, other, "float32", elements, scale) for value, other in zip(values[1:], grown, strict=True)
+        ):
             return
+        beside = before - summed if differs(before, summed, "float32", elements, scale) else 0.0
         yield Finding(
             code=self.code,
             name=self.name,
@@ -136,10 +141,15 @@ model.fit(x, y, batch_size=40, verbose=0)
             counterfactual=Counterfactual(
                 change="divide by the number of samples",
                 before=before,
-                after=before / size,
+                after=beside + (before - beside) / size,
                 columns=("as written", "per sample"),
                 rows=tuple(
-                    Row(f"the batch {n} times", value, value / (n * size), "grows with the batch" if n == 2 else "")
+                    Row(
+                        f"the batch {n} times",
+                        value,
+                        beside + (value - beside) / (n * size),
+                        "grows with the batch" if n == 2 else "",
+                    )
                     for n, value in zip(COPIES, values[1:], strict=True)
                 ),
             ),

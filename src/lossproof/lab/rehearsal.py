@@ -1,0 +1,112 @@
+"""An epoch of training as `fit` would run it from the captured weights, with everything put back afterwards.
+
+Each step is Keras's own `train_step` with the user's optimizer and real updates. It shows what the bar says at each
+batch, and what `evaluate` says afterwards of the same rows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from lossproof.lab.backends import running_backend
+from lossproof.lab.lab import Lab
+from lossproof.lab.received import Batch
+from lossproof.lab.step import jax_state, restored
+
+SECONDS = 4.0
+"""After this long no further batch is trained on."""
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """The batches of an epoch, in order."""
+
+    losses: tuple[float, ...]
+    """The loss of each batch alone, at the weights that it met, as the step reports it."""
+    rows: tuple[int, ...]
+    evaluated: float
+    """What `evaluate` says of the same batches at the weights in the end."""
+
+    @property
+    def average(self) -> float:
+        """What the bar shows after the last batch: each batch counts as often as it has rows."""
+        return float(np.average(self.losses, weights=self.rows))
+
+
+def rehearse(lab: Lab, batches: Sequence[Batch]) -> Rehearsal:
+    """Train on some batches with Keras's own step, evaluate on them, and put everything back.
+
+    Raises:
+        Exception: Whatever the step raises.
+    """
+    losses: list[float] = []
+    rows: list[int] = []
+    began = time.perf_counter()
+    with running_backend().repeatable(), restored(lab.model):
+        runner = _runner(lab)
+        for batch in batches:
+            losses.append(runner.train(batch))
+            rows.append(rows_of(batch))
+            if time.perf_counter() - began > SECONDS:
+                break
+        tested = [runner.test(batch) for batch in batches[: len(losses)]]
+    return Rehearsal(tuple(losses), tuple(rows), float(np.average(tested, weights=rows)))
+
+
+def rows_of(batch: Batch) -> int:
+    """Rows of a batch, as Keras counts them: those of the first of its inputs."""
+    leaves = [leaf for leaf in keras.tree.flatten(batch.x) if leaf is not None and len(leaf.shape)]
+    return int(leaves[0].shape[0]) if leaves else 1
+
+
+class _Runner:
+    """Steps of TensorFlow and torch, which update the variables in place."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.model = lab.capture.model
+        self.number = lab.number
+
+    def train(self, batch: Batch) -> float:
+        self.model.reset_metrics()
+        return self._loss(self.model.train_step(_data(batch)))
+
+    def test(self, batch: Batch) -> float:
+        self.model.reset_metrics()
+        return self._loss(self.model.test_step(_data(batch)))
+
+    def _loss(self, logs: Any) -> float:
+        return float(np.sum(self.number(logs["loss"])))
+
+
+class _Stateless(_Runner):
+    """Steps of JAX, which hand the state on; compiled, as one by one their operations take too long."""
+
+    def __init__(self, lab: Lab) -> None:
+        super().__init__(lab)
+        self.model.reset_metrics()
+        self.state: tuple[list[Any], ...] = jax_state(self.model)
+        self.fresh = self.state[3]
+        self.steps = [lab.backend.stages(step, "jit") for step in (self.model.train_step, self.model.test_step)]
+
+    def train(self, batch: Batch) -> float:
+        logs, state = self.steps[0]((*self.state[:3], self.fresh), _data(batch))
+        self.state = tuple(state)
+        return self._loss(logs)
+
+    def test(self, batch: Batch) -> float:
+        logs, _ = self.steps[1]((self.state[0], self.state[1], self.fresh), _data(batch))
+        return self._loss(logs)
+
+
+def _runner(lab: Lab) -> _Runner:
+    return _Stateless(lab) if lab.backend.name == "jax" else _Runner(lab)
+
+
+def _data(batch: Batch) -> Any:
+    return (batch.x, batch.y, batch.sample_weight)

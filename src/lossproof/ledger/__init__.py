@@ -1,0 +1,1 @@
+"""Where every digit of a loss comes from: for one batch (`explain`) and during a training (`Ledger`)."""

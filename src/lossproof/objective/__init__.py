@@ -1,0 +1,1 @@
+"""Losses of any arguments under plain `compile` / `fit`: terms -> Objective -> Trainer.compute_loss -> logs."""

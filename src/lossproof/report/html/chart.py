@@ -1,0 +1,137 @@
+"""Charts of a page, drawn in the browser by Plotly; each with its numbers as a table, for readers who cannot see it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lossproof.report.wording import Value, number
+
+# Told apart by the colour-blind: Okabe and Ito 2008, without black and yellow, which one of the two themes would hide.
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
+_HEIGHT = 320
+_ROW = 44
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers in rows under heads."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart: a title, a sentence that says what it shows, Plotly's figure, and the same as a table."""
+
+    title: str
+    caption: str
+    figure: Mapping[str, Any]
+    table: Table
+
+
+def _figure(traces: Sequence[Any], *, height: int = _HEIGHT, **layout: Any) -> Mapping[str, Any]:
+    from plotly import graph_objects
+
+    figure = graph_objects.Figure(list(traces))
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        colorway=COLOURS,
+        font={"family": "inherit"},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        legend={"orientation": "h", "y": -0.2},
+        **layout,
+    )
+    figure.update_xaxes(automargin=True)
+    figure.update_yaxes(automargin=True)
+    made: Mapping[str, Any] = json.loads(figure.to_json())
+    made["layout"].pop("template", None)  # the page has two themes of its own
+    return made
+
+
+def plain_text(name: str) -> str:
+    """`name` as Plotly shows it: it reads a few HTML tags in texts, which the user's names are not."""
+    return name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def bars(title: str, caption: str, parts: Mapping[str, float], unit: str) -> Chart:
+    """One bar for each part, from 0 to its value."""
+    from plotly import graph_objects
+
+    names = list(parts)
+    bar = graph_objects.Bar(
+        x=[parts[name] for name in names],
+        y=[plain_text(name) for name in names],
+        orientation="h",
+        marker={"color": [COLOURS[k % len(COLOURS)] for k in range(len(names))]},
+        hovertemplate="%{y}: %{x:.4g}<extra></extra>",
+    )
+    figure = _figure(
+        [bar], height=80 + _ROW * len(names), xaxis={"title": {"text": unit}}, yaxis={"autorange": "reversed"}
+    )
+    return Chart(title, caption, figure, Table(("", unit), tuple((n, number(parts[n])) for n in names)))
+
+
+def curves(
+    title: str, caption: str, steps: Sequence[int], series: Mapping[str, Sequence[Value]], unit: str, *, stacked: bool
+) -> Chart:
+    """One line for each series over the steps; stacked on each other where `stacked`."""
+    from plotly import graph_objects
+
+    group = {"stackgroup": "all"} if stacked else {}
+    traces = [
+        graph_objects.Scatter(
+            x=list(steps),
+            y=list(values),
+            name=plain_text(name),
+            mode="lines",
+            hovertemplate="step %{x}: %{y:.4g}",
+            **group,
+        )
+        for name, values in series.items()
+    ]
+    figure = _figure(traces, xaxis={"title": {"text": "step"}}, yaxis={"title": {"text": unit}}, hovermode="x unified")
+    rows = [
+        (str(step), *(number(values[k]) for values in series.values()))
+        for k, step in enumerate(steps)
+        if k in _few(steps)
+    ]
+    return Chart(title, caption, figure, Table(("step", *series), tuple(rows)))
+
+
+def _few(steps: Sequence[int], most: int = 50) -> set[int]:
+    """The places of at most `most` steps, the first and the last among them."""
+    n = len(steps)
+    return set(range(n)) if n <= most else {round(k * (n - 1) / (most - 1)) for k in range(most)}
+
+
+def heat_map(
+    title: str, caption: str, rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[Value]],
+    span: tuple[float, float], unit: str,
+) -> Chart:  # fmt: skip
+    """A cell for each row and column, its colour between the ends of `span`, its number written in it."""
+    from plotly import graph_objects
+
+    shown = [[number(value) for value in row] for row in values]
+    # Red over neutral to blue where 0 lies between the ends; else from neutral to blue.
+    scale = "RdBu" if span[0] < 0 < span[1] else [[0.0, "rgba(0,114,178,0.05)"], [1.0, COLOURS[0]]]
+    cells = graph_objects.Heatmap(
+        z=[list(row) for row in values],
+        x=[plain_text(name) for name in columns],
+        y=[plain_text(name) for name in rows],
+        zmin=span[0],
+        zmax=span[1],
+        colorscale=scale,
+        text=shown,
+        texttemplate="%{text}",
+        hovertemplate="%{y}, %{x}: %{text}<extra></extra>",
+        colorbar={"title": {"text": unit}},
+    )
+    figure = _figure([cells], height=120 + _ROW * len(rows), yaxis={"autorange": "reversed"})
+    body = tuple((name, *cells_of) for name, cells_of in zip(rows, shown, strict=True))
+    return Chart(title, caption, figure, Table(("", *columns), body))
