@@ -112,14 +112,18 @@ def use_forward_losses(model: Any, losses: list[Any]) -> None:
 
 
 def mask_of(tensor: Any) -> Any:
-    """The mask that Keras keeps on a tensor, or None (keras/src/backend/common/masking.py)."""
-    return getattr(tensor, "_keras_mask", None)
+    """The mask that Keras keeps on a tensor or, of a tracer of JAX, beside it; None where there is none."""
+    from keras.src.backend.common.masking import get_keras_mask
+
+    return get_keras_mask(tensor)
 
 
 def set_mask(tensor: Any, mask: Any) -> None:
     """Give a tensor the mask of another."""
+    from keras.src.backend.common.masking import set_keras_mask
+
     if mask is not None:
-        tensor._keras_mask = mask
+        set_keras_mask(tensor, mask)
 
 
 def epoch_data(data: dict[str, Any]) -> Iterator[Any]:

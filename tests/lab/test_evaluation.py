@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from lossproof import keras_private
 from lossproof.capture.direct import captured_model
 from lossproof.lab.backends import running_backend
 from lossproof.lab.gradients import weight_gradients
@@ -95,3 +96,17 @@ def test_nothing_of_the_model_moves() -> None:
     assert all(g is not None for g in weight_gradients(lab))
     for old, variable in zip(before, model.variables, strict=True):
         np.testing.assert_array_equal(old, keras.ops.convert_to_numpy(variable))
+
+
+def test_a_mask_stays_with_the_predictions() -> None:
+    words = np.array([[1, 2, 0, 0], [3, 1, 2, 0]], dtype="int32")
+    model = keras.Sequential(
+        [keras.Input((4,), dtype="int32"), layers.Embedding(5, 3, mask_zero=True), layers.Dense(1)]
+    )
+    model.compile(optimizer="sgd", loss="mse")
+    run = captured_model(model, {"x": words, "y": np.ones((2, 4, 1), "float32")})
+    lab = Lab(run.captures[0], run)
+    [loss] = lab.losses
+    mask = keras_private.mask_of(loss.y_pred)
+    np.testing.assert_array_equal(np.asarray(running_backend().numpy(mask)), words != 0)
+    assert lab.value(loss) == pytest.approx(lab.total, rel=1e-6)

@@ -180,6 +180,7 @@ class TensorFlowBackend:
         # Eager ops without an op seed draw theirs from the context's own `random.Random`; there is no public way to
         # read it back, so its state is kept through the context object.
         from tensorflow.python.eager import context
+        from tensorflow.python.ops import stateful_random_ops
 
         if tf.inside_function():  # the trace is under way: its caller has seeded
             with host_generators():
@@ -188,15 +189,17 @@ class TensorFlowBackend:
         eager = context.context()
         before = (getattr(eager, "_seed", None), getattr(eager, "_rng", None))
         state = before[1].getstate() if isinstance(before[1], random.Random) else None
-        generator = tf.random.get_global_generator()
-        kept = generator.state.numpy()
+        generator = stateful_random_ops.global_generator  # None as long as nobody has asked for it
+        kept = None if generator is None else generator.state.numpy()
         with host_generators():
             tf.random.set_seed(0)
-            generator.state.assign(_seeded_state(generator.algorithm))
+            if generator is not None:
+                generator.state.assign(_seeded_state(generator.algorithm))
             try:
                 yield
             finally:
-                generator.state.assign(kept)
+                if generator is not None:
+                    generator.state.assign(kept)
                 eager._seed, eager._rng = before
                 if state is not None and isinstance(before[1], random.Random):
                     before[1].setstate(state)
