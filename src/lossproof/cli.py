@@ -1,4 +1,4 @@
-"""The command line: `lossproof check SCRIPT`, `trace SCRIPT`, `compare A B`, `rules`, `explain CODE`."""
+"""The command line: `lossproof check SCRIPT`, `trace SCRIPT`, `compare A B`, `ledger view RUN`, `rules`, `explain CODE`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lossproof.pipeline import Misuse, selected
 from lossproof.report.typeset import console_for
 from lossproof.rules.registry import rules
 
-OWN_LINE = ("check", "trace", "compare")
+OWN_LINE = ("check", "trace", "compare", "ledger")
 """The commands that read their own command line: each a module of `commands`, with a function of its name."""
 
 
@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("check", help="run a script and check the objectives that it trains", add_help=False)
     commands.add_parser("trace", help="each expression of a script's losses, with its values", add_help=False)
     commands.add_parser("compare", help="why two runs differ, proven by transplant", add_help=False)
+    commands.add_parser("ledger", help="the page of a run that a Ledger kept", add_help=False)
     explain = commands.add_parser("explain", help="what a rule means, with an example and its cure")
     explain.add_argument("code", metavar="CODE", help="a rule's code or name, such as LP101 or batch-broadcast")
     commands.add_parser("rules", help="list all rules")

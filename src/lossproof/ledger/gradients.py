@@ -117,10 +117,19 @@ def _shares(matrix: np.ndarray) -> tuple[float | None, ...]:
     return tuple(float(one) / whole if whole > 0.0 else None for one in matrix.sum(axis=1))
 
 
+def _layers(model: Any) -> list[Any]:
+    """The layers of the user's model: those of a Trainer are the model itself and what weighs its terms."""
+    from lossproof.objective.trainer import Trainer
+
+    if not isinstance(model, Trainer):
+        return list(model.layers)
+    return [*model.model.layers, *(layer for layer in model.layers if layer is not model.model)]
+
+
 def _groups(model: Any) -> tuple[list[str], list[list[int]]]:
     """The layers of the model, in its order, with the positions of their trainable variables."""
     owner: dict[int, str] = {}
-    for layer in model.layers:
+    for layer in _layers(model):
         for variable in layer.trainable_variables:
             owner.setdefault(id(variable), layer.name)
     names: list[str] = []

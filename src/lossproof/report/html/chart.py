@@ -119,7 +119,7 @@ def heat_map(
 
     shown = [[number(value) for value in row] for row in values]
     # Red over neutral to blue where 0 lies between the ends; else from neutral to blue.
-    scale = "RdBu" if span[0] < 0 < span[1] else [[0.0, "rgba(0,114,178,0.05)"], [1.0, COLOURS[0]]]
+    scale = "RdBu" if span[0] < 0 < span[1] else [[0.0, "#e6eef5"], [1.0, COLOURS[0]]]
     cells = graph_objects.Heatmap(
         z=[list(row) for row in values],
         x=[plain_text(name) for name in columns],

@@ -45,5 +45,5 @@ def page(template: str, charts: Sequence[Chart], **content: Any) -> str:
         from plotly.offline import get_plotlyjs
 
         library = get_plotlyjs()
-    rendered: str = _environment().get_template(template).render(charts_library=library, **content)
+    rendered: str = _environment().get_template(template).render(charts=charts, charts_library=library, **content)
     return rendered
