@@ -33,7 +33,6 @@ FAULTS = (
     ("uncertain_tasks", "self-losses"),
     ("own_objective", "weights-dropped"),
     ("padded_series", "mask-lost"),
-    ("listed_heads", "output-left-out"),
     ("multi_label", "mean-of-everything"),
 )
 

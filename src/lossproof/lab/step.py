@@ -87,7 +87,7 @@ def rerun_step(lab: Lab) -> StepOutcome:
 
 
 @contextmanager
-def observed(model: Functional, outcome: StepOutcome, scale: float = 1.0) -> Iterator[None]:
+def observed(model: Functional, outcome: StepOutcome, scale: float | None = None) -> Iterator[None]:
     """Inside, steps run from the captured weights and update nothing; what they show is noted in `outcome`."""
     with ExitStack() as stack:
         stack.enter_context(running_backend().repeatable())
@@ -106,8 +106,11 @@ def rehearsed(model: Functional) -> Iterator[None]:
 
 
 @contextmanager
-def restored(model: Functional, scale: float = 1.0) -> Iterator[None]:
-    """Inside, the model's variables hold their captured values; afterwards all of its variables are as before."""
+def restored(model: Functional, scale: float | None = None) -> Iterator[None]:
+    """Inside, the model's variables hold their captured values; afterwards all of its variables are as before.
+
+    `scale` is that of the loss for a `LossScaleOptimizer`, None for what the script has.
+    """
     owner = model.model
     variables = _all_variables(owner)
     before = [present_value(variable) for variable in variables]
@@ -126,9 +129,9 @@ def restored(model: Functional, scale: float = 1.0) -> Iterator[None]:
 
 
 @contextmanager
-def _scaled_by(optimizer: Any, scale: float) -> Iterator[None]:
+def _scaled_by(optimizer: Any, scale: float | None) -> Iterator[None]:
     """Inside, a `LossScaleOptimizer` has this scale; a variable of it is put back with the others."""
-    if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+    if scale is None or not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         yield
         return
     before = optimizer.initial_scale
