@@ -67,7 +67,8 @@ class Lab:
     def batch(self) -> Batch:
         """One batch as the step received it."""
         try:
-            return received_batch(self.capture)
+            with self.backend.concretely():  # it is kept, and may be asked for first while the objective is traced
+                return received_batch(self.capture)
         except NoBatch as reason:
             raise NotApplicable(str(reason)) from reason
 

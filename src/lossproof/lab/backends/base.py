@@ -204,6 +204,9 @@ class Backend(Protocol):
             The batch as the step receives it, None where it cannot be had; the arguments for the call.
         """
 
+    def concretely(self) -> AbstractContextManager[None]:
+        """Inside, tensors made of arrays have values, also where user code is being traced just then."""
+
     def kept_randomness(self) -> AbstractContextManager[None]:
         """Inside, random numbers go on as they would; afterwards the generators are as they were before."""
 

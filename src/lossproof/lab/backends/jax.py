@@ -162,6 +162,9 @@ class JaxBackend:
             return None, arguments
         return data, (state, itertools.chain([data], iterator))
 
+    def concretely(self) -> AbstractContextManager[None]:
+        return jax.ensure_compile_time_eval()  # type: ignore[no-any-return]
+
     def kept_randomness(self) -> AbstractContextManager[None]:
         return kept_host_generators()
 

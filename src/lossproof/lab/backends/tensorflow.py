@@ -232,6 +232,9 @@ class TensorFlowBackend:
         )
         return first, (_served_again(batches, iterator.element_spec),)
 
+    def concretely(self) -> AbstractContextManager[None]:
+        return tf.init_scope()  # type: ignore[no-any-return]
+
     @contextmanager
     def kept_randomness(self) -> Iterator[None]:
         from tensorflow.python.eager import context

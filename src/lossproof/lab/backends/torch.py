@@ -144,6 +144,9 @@ class TorchBackend:
         (buffer,) = arguments
         return (buffer[0] if len(buffer) else None), arguments
 
+    def concretely(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
     @contextmanager
     def kept_randomness(self) -> Iterator[None]:
         state = torch.random.get_rng_state()
