@@ -158,5 +158,6 @@ def test_nothing_is_said_of_a_healthy_objective(results: dict[tuple[str, str], R
 @pytest.mark.parametrize(("name", "operator"), FAULTS)
 def test_a_fault_is_named(results: dict[tuple[str, str], Result], name: str, operator: str) -> None:
     one = results[name, operator]
-    assert one.status == "named", one
+    # TensorFlow refuses a model without a gradient by itself; the finding explains it.
+    assert one.status == "named" or (one.status == "raises" and one.codes), one
     assert not one.crashed
