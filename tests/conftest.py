@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -60,6 +61,22 @@ def _same_start() -> None:
     if (keras := sys.modules.get("keras")) is not None:  # importing it costs seconds, and many tests do without
         keras.utils.set_random_seed(SEED)
         keras.utils.clear_session(free_memory=False)
+
+
+MOST_MAPPINGS = 20_000
+"""Of memory, by one process. Linux allows 65530, each program that JAX keeps takes a few, and XLA crashes at the limit."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_programs() -> Iterator[None]:
+    """JAX keeps every program that it compiled; over the whole suite that is more than one process may have."""
+    yield
+    jax = sys.modules.get("jax")
+    mappings = Path("/proc/self/maps")
+    if jax is None or (mappings.exists() and mappings.read_bytes().count(b"\n") < MOST_MAPPINGS):
+        return
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture

@@ -20,6 +20,10 @@ AS_WRITTEN = {
 }
 
 
+KEPT = 500
+"""Programs; a check of one objective compiles about a hundred, and each takes memory mappings, of which there are few."""
+
+
 class Programs:
     """Compiles each program once: the same operations on the same shapes are one, whoever wrote them down."""
 
@@ -51,6 +55,8 @@ class Programs:
         places = [str(getattr(one, "sharding", None)) for one in inputs]
         key = hashlib.sha256("\n".join([lowered.as_text(), *places]).encode()).hexdigest()
         if key not in self._compiled:
+            while len(self._compiled) >= KEPT:
+                del self._compiled[next(iter(self._compiled))]
             self._compiled[key] = lowered.compile(compiler_options=AS_WRITTEN)
         compiled = self._compiled[key]
         return lambda *given: jax.tree.unflatten(form, compiled(*closed.consts, *jax.tree.leaves(given)))
