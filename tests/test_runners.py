@@ -133,3 +133,39 @@ def test_every_case_is_complete() -> None:
         assert set(case.backends) <= set(score.BACKENDS), folder.name
         assert (folder / "train.py").is_file(), folder.name
         assert (folder / "fixed.py").is_file(), folder.name
+
+
+def test_every_test_is_in_one_part() -> None:
+    """What no part names is left to the last, which ignores what the others name."""
+    named = [path for part in run_backends.PARTS for path in part]
+    assert len(set(named)) == len(named)
+    assert all((run_backends.ROOT / path).is_dir() for path in named)
+    folders = (run_backends.ROOT / "tests/rules").iterdir()
+    families = {f"tests/rules/{folder.name}" for folder in folders if any(folder.glob("test_*.py"))}
+    assert families <= set(named)
+
+
+def test_the_parts_are_summed(monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses = iter((0, 5, 1, 0))
+
+    def run(backend: str, arguments: list[str]) -> run_backends.Run:
+        status = next(statuses)
+        counts = (0, 0, 0) if status == 5 else (3, status, 2)
+        return run_backends.Run(backend, str(arguments[0]), status, 1.5, *counts)
+
+    monkeypatch.setattr(run_backends, "run", run)
+    whole = run_backends.run_parts("jax", ["-k", "lab"])
+    assert (whole.status, whole.passed, whole.failed, whole.skipped, whole.seconds) == (1, 9, 1, 6, 6.0)
+    assert not whole.good
+    assert whole.output.split("\n")[-1] == "tests"
+
+
+def test_a_part_that_dies_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    def died(status: int) -> run_backends.Run:
+        return run_backends.Run("jax", "", status, 1.0, *(() if status else (3, 0, 0)))
+
+    statuses = iter((0, -11, 0, 0))
+    monkeypatch.setattr(run_backends, "run", lambda *_: died(next(statuses)))
+    whole = run_backends.run_parts("jax", [])
+    assert not whole.good
+    assert whole.status == -11
