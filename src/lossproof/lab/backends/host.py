@@ -24,27 +24,22 @@ def set_host_state(state: Any) -> None:
 
 
 @contextmanager
-def host_generators() -> Iterator[None]:
-    """Seed `random` and NumPy's legacy global generator inside, put their states back afterwards."""
-    python, numpy = random.getstate(), np.random.get_state()
-    random.seed(_seeds[-1])
-    np.random.seed(_seeds[-1])
+def kept_host_generators() -> Iterator[None]:
+    """Put the states of both generators back afterwards."""
+    state = host_state()
     try:
         yield
     finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
+        set_host_state(state)
 
 
 @contextmanager
-def kept_host_generators() -> Iterator[None]:
-    """Put the states of both generators back afterwards."""
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
+def host_generators() -> Iterator[None]:
+    """Seed `random` and NumPy's legacy global generator inside, put their states back afterwards."""
+    with kept_host_generators():
+        random.seed(_seeds[-1])
+        np.random.seed(_seeds[-1])
         yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
 
 
 @contextmanager
