@@ -115,3 +115,18 @@ def test_a_contradiction_of_a_wrong_gradient_holds_closer(name: str) -> None:
     noise = noise_of(function, "float64")
     found = slope(function, "float64", function(0.0), noise)
     assert holds_closer(function, "float64", function(0.0), noise, found, 1.5 * truth)
+
+
+@pytest.mark.parametrize("last_place", [0.0, 2.0**-24])
+@pytest.mark.parametrize("gap", [2e-7, 1e-6, 3e-6])
+def test_a_logarithm_cut_off_close_by_is_no_noise(gap: float, last_place: float) -> None:
+    """A prediction between a clip at 1e-7 and the spacing of float32, where the noise of the loss is looked for."""
+
+    def loss(t: float) -> float:
+        value = 2.0 - math.log(1.0 - min((1.0 - gap) * (1.0 + t), 1.0 - 1e-7)) / 32.0
+        return round(value / last_place) * last_place if last_place else value  # summed in float32
+
+    truth = (1.0 - gap) / gap / 32.0
+    noise = noise_of(loss, "float64")
+    found = slope(loss, "float64", loss(0.0), noise)
+    assert not (found.contradicts(truth) and holds_closer(loss, "float64", loss(0.0), noise, found, truth))

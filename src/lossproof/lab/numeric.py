@@ -77,7 +77,12 @@ def holds_closer(
     """
     if _kinked(function, dtype, centre, found, abs(autodiff - found.value)):
         return False
-    noise = max(noise, _epsilon(dtype) * abs(centre))
+    # What looks like noise at the spacing of float32 may be the shape of the function: a clip beside a logarithm.
+    spacing, finest = 16.0 * _epsilon(dtype), np.inf
+    while np.isinf(finest) and COARSER * spacing < 16.0 * np.finfo("float32").eps:
+        finest, _ = _third_differences(function, spacing)
+        spacing *= COARSER
+    noise = max(min(noise, finest), _epsilon(dtype) * abs(centre))
     step = found.step / CLOSER
     # A slope contradicts if it is five times its error away, and of that rounding makes 16 times the noise by the step.
     while 160.0 * noise / step < abs(autodiff - found.value):
@@ -118,13 +123,19 @@ def noise_of(function: Callable[[float], float], dtype: str) -> float:
     epsilon = max(_epsilon(dtype), float(np.finfo("float32").eps))
     closest = spacing = 16.0 * epsilon
     while 4.0 * spacing < LONGEST:
-        values = np.array([function(spacing * k) for k in range(-3, 5)])
-        if 2 * np.count_nonzero(np.diff(values)) >= values.size:
-            noise = float(np.sqrt(np.mean(np.diff(values, 3) ** 2) / 20.0))
-            last_place = epsilon * float(np.abs(values).max())
-            return noise if spacing == closest or noise <= 4.0 * last_place else np.inf
+        noise, largest = _third_differences(function, spacing)
+        if np.isfinite(noise):
+            return noise if spacing == closest or noise <= 4.0 * epsilon * largest else np.inf
         spacing *= COARSER
     return np.inf
+
+
+def _third_differences(function: Callable[[float], float], spacing: float) -> tuple[float, float]:
+    """The noise that they show, and the largest value; infinite where most neighbours have the same value."""
+    values = np.array([function(spacing * k) for k in range(-3, 5)])
+    if 2 * np.count_nonzero(np.diff(values)) < values.size:
+        return np.inf, np.inf
+    return float(np.sqrt(np.mean(np.diff(values, 3) ** 2) / 20.0)), float(np.abs(values).max())
 
 
 def _epsilon(dtype: str) -> float:
