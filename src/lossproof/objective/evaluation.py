@@ -117,8 +117,8 @@ def _weight_of(bound: Bound, there: Tensors, target: str | None = None) -> Tenso
 def _mask(bound: Bound, made: Named) -> Tensor | None:
     """The mask that the model's tensors have in common; as for a loss of Keras, that of `y_pred` if there is one."""
     if "y_pred" in made:
-        return keras_private.keras_mask(made["y_pred"])
-    masks = [(name, mask) for name, tensor in made.items() if (mask := keras_private.keras_mask(tensor)) is not None]
+        return keras_private.mask_of(made["y_pred"])
+    masks = [(name, mask) for name, tensor in made.items() if (mask := keras_private.mask_of(tensor)) is not None]
     if not masks:
         return None
     (first, common), *rest = masks
@@ -135,4 +135,4 @@ def _mask(bound: Bound, made: Named) -> Tensor | None:
 
 def _without_mask(tensor: Tensor) -> Tensor:
     # A tensor of its own, so that the user's keeps its mask; a reshape or cast to the same is none on every backend.
-    return tensor if keras_private.keras_mask(tensor) is None else tensor * ops.ones((), dtype=tensor.dtype)
+    return tensor if keras_private.mask_of(tensor) is None else tensor * ops.ones((), dtype=tensor.dtype)

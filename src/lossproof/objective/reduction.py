@@ -53,7 +53,7 @@ class TermLoss(keras.losses.Loss):
             by_position.append(named.pop(parameter))
         values = self.fn(*by_position, **named)
         if self.mask is not None and hasattr(values, "shape"):
-            keras_private.give_keras_mask(values, self.mask)
+            keras_private.set_mask(values, self.mask)
         return values
 
 
@@ -104,8 +104,8 @@ def watched(loss: Any, term: Term, weight_rank: int | None, outcomes: list[Outco
 
     def call(y_true: Any, y_pred: Any) -> Tensor:
         values = type(loss).call(looking, y_true, y_pred)
-        in_mask = None if isinstance(y_pred, dict) else keras_private.keras_mask(y_pred)
-        mask = in_mask if in_mask is not None else keras_private.keras_mask(values)
+        in_mask = None if isinstance(y_pred, dict) else keras_private.mask_of(y_pred)
+        mask = in_mask if in_mask is not None else keras_private.mask_of(values)
         rows = rows_of((y_pred, y_true))
         check_values(values, term, weight_rank, mask)
         shape = tuple(getattr(values, "shape", ()))
@@ -124,9 +124,9 @@ def watched(loss: Any, term: Term, weight_rank: int | None, outcomes: list[Outco
 def _folded(values: Tensor, rank: int, reduction: str) -> Tensor:
     fold = ops.sum if reduction == "sum" else ops.mean
     coarser = fold(values, axis=tuple(range(rank, len(values.shape))))
-    mask = keras_private.keras_mask(values)
+    mask = keras_private.mask_of(values)
     if mask is not None:
-        keras_private.give_keras_mask(coarser, mask)
+        keras_private.set_mask(coarser, mask)
     return coarser
 
 
@@ -211,7 +211,7 @@ def reduced(loss: Any, term: Term, y_true: Any, y_pred: Any, sample_weight: Tens
         seen: What terms returned for arguments of these ranks. Values are looked at the first time; then a loss is called as
             it is, which costs eager steps nothing.
     """
-    mask = None if isinstance(y_pred, dict) else keras_private.keras_mask(y_pred)
+    mask = None if isinstance(y_pred, dict) else keras_private.mask_of(y_pred)
     if sample_weight is not None and mask is not None:
         sample_weight = _as_fine_as(sample_weight, mask)
     weight_rank = None if sample_weight is None else len(sample_weight.shape)
