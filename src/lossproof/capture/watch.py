@@ -8,11 +8,8 @@ no random number is drawn here, so that a watched run is the run itself. It neve
 from __future__ import annotations
 
 import functools
-import inspect
-import sys
 import time
 import types
-import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Self
@@ -22,24 +19,30 @@ import numpy as np
 
 import lossproof.objective.saved  # noqa: F401 - a script may load a Trainer; outside of a check, its imports see to that
 from lossproof import keras_private
-from lossproof.capture.batch import Recorded, copy_batch, count_batches, fingerprint
+from lossproof.capture.batch import Recorded, copy_batch, count_batches
+from lossproof.capture.compiles import Compiles
 from lossproof.capture.copies import copies, copy_of
 from lossproof.capture.files import noting_loads, noting_saves
+from lossproof.capture.interception import (
+    after,
+    arguments_of,
+    around,
+    assigned_by_trainer,
+    assigned_by_user,
+    before,
+    inside,
+)
 from lossproof.capture.loose import note_apply, note_loop_updates, note_loss
 from lossproof.capture.objective import batch_forms, batch_sizes, objective_signature, roots
 from lossproof.capture.observer import Observer, accompanied, own_callbacks
 from lossproof.capture.place import user_place
-from lossproof.capture.record import Capture, Compiled, LostAssignment, Retrained, Run, Training, Update
-from lossproof.capture.rows import marks_of, split_marks
+from lossproof.capture.record import Capture, LostAssignment, Run, Training, Update
 from lossproof.capture.script import EnoughSeen
 from lossproof.capture.shorten import Shortened, few, renumbered
-from lossproof.capture.userfiles import is_user_file
-from lossproof.lab.backends import running_backend
+from lossproof.capture.trainings import begin_training, end_training, foreign_state, iterations, note_judged
 
 MOST_ALIKE = 3
 """Captures kept of one objective: hyper-parameter loops and episodes meet the same one again and again."""
-MOST_TRAININGS = 16
-"""Trainings whose initial weights are kept: enough for a comparison, and no burden for a loop of hundreds."""
 MOST_FAILED = 32
 """Calls beyond which one that failed is not kept: a script that goes on after so many errors is used to them."""
 MOST_UPDATES = 64
@@ -60,11 +63,7 @@ class Watch:
         self.run = Run()
         self.shorten = shorten
         self.defects: list[BaseException] = []
-        self._compiled: weakref.WeakKeyDictionary[Any, Compiled] = weakref.WeakKeyDictionary()
-        self._trainable: weakref.WeakKeyDictionary[Any, tuple[Compiled | None, frozenset[int]]] = (
-            weakref.WeakKeyDictionary()
-        )
-        self._compiles = 0
+        self._compiles = Compiles()
         self._alike: dict[tuple[Any, ...], list[Capture]] = {}
         self._active: list[Capture] = []
         self._replaced: list[tuple[Any, str, Any]] = []
@@ -74,17 +73,17 @@ class Watch:
     # Installing ------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        self._replace(keras.Model, "compile", lambda original: _around(original, self._watch_compile))
+        self._replace(keras.Model, "compile", lambda original: around(original, self._watch_compile))
         for call in ("fit", "evaluate", "train_on_batch", "test_on_batch"):
             watched = functools.partial(self._watch_call, call)
-            self._replace(keras.Model, call, functools.partial(_around, watched=watched))
-        self._replace(keras.losses.Loss, "__call__", lambda original: _before(original, self._look_at_loss))
-        self._replace(keras.optimizers.Optimizer, "apply", lambda original: _before(original, self._look_at_apply))
+            self._replace(keras.Model, call, functools.partial(around, watched=watched))
+        self._replace(keras.losses.Loss, "__call__", lambda original: before(original, self._look_at_loss))
+        self._replace(keras.optimizers.Optimizer, "apply", lambda original: before(original, self._look_at_apply))
         for owner, name in keras_private.savers():
             self._put(owner, name, noting_saves(getattr(owner, name), self.run, self._quietly))
         for owner, name in keras_private.loaders():
             self._put(owner, name, noting_loads(getattr(owner, name), self.run, self._quietly))
-        self._replace(keras.Variable, "assign", lambda original: _after(original, self._look_at_assignment))
+        self._replace(keras.Variable, "assign", lambda original: after(original, self._look_at_assignment))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -116,30 +115,17 @@ class Watch:
 
     def _watch_compile(self, original: Callable[..., Any], model: Any, *args: Any, **kwargs: Any) -> Any:
         def note() -> None:
-            arguments = _bound(original, model, args, kwargs)
+            arguments = arguments_of(original, model, args, kwargs)
             if arguments is not None:
-                self._compiles += 1
-                self._compiled[model] = Compiled(self._compiles, arguments, user_place())
+                self._compiles.note(model, arguments)
 
         self._quietly(note)
         result = original(model, *args, **kwargs)
-        self._quietly(lambda: self._note_trainable(model))
+        self._quietly(lambda: self._compiles.note_trainable(model))
         return result
 
-    def _note_trainable(self, model: Any) -> None:
-        """Remember which weights the last `compile` meant to train, as soon as there are any."""
-        compiled = self._compiled.get(model)
-        if compiled is not None and model.built and self._trainable.get(model, (None,))[0] is not compiled:
-            self._trainable[model] = (compiled, frozenset(id(v) for v in model.trainable_variables))
-
-    def _changed_trainable(self, model: Any) -> tuple[frozenset[int], frozenset[int]] | None:
-        """(when compiled, now): the trainable weights, where they are not the same; `id`s."""
-        compiled, meant = self._trainable.get(model, (None, frozenset()))
-        now = frozenset(id(v) for v in model.trainable_variables) if model.built else meant
-        return (meant, now) if compiled is self._compiled.get(model) and compiled is not None and now != meant else None
-
     def _watch_call(self, call: str, original: Callable[..., Any], model: Any, *args: Any, **kwargs: Any) -> Any:
-        arguments = _bound(original, model, args, kwargs)
+        arguments = arguments_of(original, model, args, kwargs)
         # Inside a call: the evaluation of a fit, a fit in a custom step. Without arguments: let Keras say what is wrong.
         if self._active or arguments is None:
             return original(model, *args, **kwargs)
@@ -150,8 +136,8 @@ class Watch:
         capture = self._quietly(lambda: self._begin(call, model, data))
         if capture is None:
             return original(model, **arguments)
-        history = self._quietly(lambda: self._begin_training(capture, arguments)) if capture.training else None
-        before = self._quietly(lambda: _iterations(model)) or 0
+        training = self._quietly(lambda: begin_training(self.run, capture, arguments)) if capture.training else None
+        made = self._quietly(lambda: iterations(model)) or 0
         logs: Any = None
         with ExitStack() as stack:
             prepared = self._quietly(lambda: self._prepared(stack, capture, arguments))
@@ -165,7 +151,7 @@ class Watch:
                 raise
             finally:
                 self._active.pop()
-                self._quietly(lambda: self._finish(capture, history, logs, before))
+                self._quietly(lambda: self._finish(capture, training, logs, made))
         if shortened is not None:
             shortened.stopper.release(model)
             self._quietly(lambda: shortened.fill(logs))
@@ -173,7 +159,7 @@ class Watch:
         return logs
 
     def _look_at_loss(self, loss: Any, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        if not self._active and not _inside(keras.losses.Loss.__call__.__wrapped__.__code__):
+        if not self._active and not inside(keras.losses.Loss.__call__.__wrapped__.__code__):
             new = self._quietly(lambda: note_loss(self.run, loss, y_true, y_pred, sample_weight))
             self._end_long_loop(again=not new)
 
@@ -185,7 +171,7 @@ class Watch:
     def _look_at_assignment(self, variable: Any, value: Any) -> None:
         # During a fit it is mostly the trainer that assigns: to bring the state of its steps back.
         # On JAX it assigns outside of one, too: what comes before a prediction brings the state back.
-        if _assigned_by_user() or not (self._active or _assigned_by_trainer()):
+        if assigned_by_user() or not (self._active or assigned_by_trainer()):
             self._quietly(lambda: self._note_assignment(variable, value))
 
     def _note_assignment(self, variable: Any, value: Any) -> None:
@@ -202,8 +188,8 @@ class Watch:
     # One call --------------------------------------------------------------------------------------------------
 
     def _begin(self, call: str, model: Any, arguments: dict[str, Any]) -> Capture:
-        compiled = self._compiled.get(model)
-        changed = self._changed_trainable(model)
+        compiled = self._compiles.of(model)
+        changed = self._compiles.changed_trainable(model)
         signature = (call in ("fit", "train_on_batch"), changed, *objective_signature(model, compiled, arguments))
         alike = self._alike.setdefault(signature, [])
         same = next((one for one in alike if one.model is model and one.compiled is compiled), None)
@@ -216,7 +202,7 @@ class Watch:
                 one.batch_sizes |= sizes
                 sizes |= one.batch_sizes
         if call == "evaluate":
-            self._note_judged(model, arguments.get("x"))
+            note_judged(self.run, model, arguments.get("x"))
         if same is not None:
             for form, steps in batch_forms(call, arguments).items():
                 same.forms[form] = same.forms.get(form, 0) + steps
@@ -234,7 +220,7 @@ class Watch:
             else None,
             signature=signature,
             weights=copies(model.variables) if kept and model.built else None,
-            optimizer_state=self._foreign_state(model) if kept else None,
+            optimizer_state=foreign_state(model) if kept else None,
             epochs_asked=arguments.get("epochs"),
             batch_sizes=sizes,
             forms=batch_forms(call, arguments),
@@ -252,80 +238,11 @@ class Watch:
             alike[-1].repeats += 1
         return capture
 
-    def _note_judged(self, model: Any, x: Any) -> None:
-        training = next((one for one in reversed(self.run.trainings) if one.model() is model), None)
-        marks = marks_of(x) if training is not None and training.rows is not None else None
-        if training is not None and marks is not None:
-            training.judged.append(marks)
-
-    @staticmethod
-    def _foreign_state(model: Any) -> list[np.ndarray] | None:
-        optimizer = getattr(model, "optimizer", None)
-        known = {id(v) for v in keras_private.optimized_variables(optimizer)} if optimizer is not None else set()
-        mine = model.trainable_variables if model.built else []
-        foreign = optimizer is not None and bool(known) and (not mine or any(id(v) not in known for v in mine))
-        return copies(optimizer.variables) if optimizer is not None and foreign else None
-
-    def _note_retrained(self, capture: Capture) -> None:
-        changed = self._changed_trainable(capture.model)
-        if changed is None or not capture.data:
-            return
-        meant, now = changed
-        variables = capture.model.variables
-        before = capture.weights if capture.error is None and capture.weights is not None else []
-        moved = frozenset(
-            id(v) for v, old in zip(variables, before, strict=False) if not np.array_equal(copy_of(v), old)
-        )
-        own = capture.compiled.serial if capture.compiled is not None else 0
-        others = [
-            one
-            for one, compiled in self._compiled.items()
-            if one is not capture.model and compiled.serial > own and one.built
-        ]
-        taken = any({id(v) for v in one.variables} & (meant ^ now) for one in others)
-        capture.retrained = Retrained(meant, now, moved, taken)
-
     def _keep_failed(self, capture: Capture, arguments: dict[str, Any]) -> None:
         """Keep a call that would not be worth it, one more of its kind, had it not failed."""
         if all(one is not capture for one in self.run.captures) and len(self.run.captures) < MOST_FAILED:
             capture.data, capture.batch = dict(arguments), copy_batch(arguments, spread=False)
             self.run.captures.append(capture)
-
-    def _begin_training(self, capture: Capture, arguments: dict[str, Any]) -> Training:
-        model = capture.model
-        if capture.again and capture.call == "train_on_batch":  # a loop over batches is one training
-            for known in reversed(self.run.trainings):
-                if known.model() is model and known.call == capture.call and known.compiled is capture.compiled:
-                    return known
-        variables = list(model.trainable_variables) if model.built else []
-        trained = {update.capture for v in variables for update in self.run.updates_of(v) if update.by != "assign"}
-        others = sorted(
-            one.capture for one in self.run.trainings if one.capture in trained and one.model() is not model
-        )
-        optimizer = getattr(model, "optimizer", None)
-        rows, held_out = split_marks(arguments) if capture.call == "fit" else (None, None)
-        training = Training(
-            capture=capture.id,
-            call=capture.call,
-            where=capture.where,
-            model_name=model.name,
-            model=weakref.ref(model),
-            variables=[weakref.ref(v) for v in variables],
-            compiled=capture.compiled,
-            data=fingerprint(arguments.get("x"), arguments.get("y"), arguments.get("sample_weight")),
-            settings={
-                "optimizer": _config(optimizer),
-                "iterations": _iterations(model),
-                **{key: arguments.get(key) for key in ("batch_size", "epochs", "shuffle", "class_weight")},
-            },
-            began_trained_by=others,
-            began_trained_before=sorted(one for one in trained if one is not None),
-            rows=rows,
-            judged=[] if held_out is None else [held_out],
-            began_trainable=None if others or len(self.run.trainings) >= MOST_TRAININGS else copies(variables),
-        )
-        self.run.trainings.append(training)
-        return training
 
     def _prepared(
         self, stack: ExitStack, capture: Capture, arguments: dict[str, Any]
@@ -346,30 +263,15 @@ class Watch:
             arguments, ours = shortened.arguments, [*ours, shortened.stopper]
         return shortened, {**arguments, "callbacks": stack.enter_context(accompanied(theirs, ours, capture.model))}
 
-    def _finish(self, capture: Capture, history: Training | None, logs: Any, before: int) -> None:
-        model = capture.model
-        capture.steps = max(0, (_iterations(model) or 0) - before)
+    def _finish(self, capture: Capture, training: Training | None, logs: Any, made: int) -> None:
+        capture.steps = max(0, (iterations(capture.model) or 0) - made)
         capture.lost = [one for one in capture.lost if not np.array_equal(copy_of(one.variable), one.value)]
-        self._quietly(lambda: self._note_trainable(model))
-        if history is not None:
-            self._quietly(lambda: self._note_retrained(capture))
+        self._quietly(lambda: self._compiles.note_trainable(capture.model))
         if capture.call != "fit":
             capture.logs.append(logs if isinstance(logs, dict) else {})
-        if history is None:
-            return
-        history.steps += capture.steps
-        if history.capture != capture.id:
-            kept = next((one for one in self.run.captures if one.id == history.capture), None)
-            if kept is not None:
-                kept.steps += capture.steps
-        if not history.variables and model.built:  # built by its first step
-            history.variables = [weakref.ref(v) for v in model.trainable_variables]
-        if history.first_logs is None:
-            history.first_logs = capture.logs[0] if capture.logs else logs if isinstance(logs, dict) else None
-        if capture.steps:
-            for variable in model.trainable_variables if model.built else ():
-                update = Update(capture.call, history.capture, model.name, capture.where, capture.steps)
-                self.run.note_update(variable, update)
+        if training is not None:
+            self._quietly(lambda: self._compiles.note_retrained(capture))
+            end_training(self.run, capture, training, logs)
 
     def _end_long_loop(self, again: bool) -> None:
         """End the script when nothing new has come for long; an objective met for the first time is something new."""
@@ -382,107 +284,3 @@ class Watch:
                 "again; --full runs it to its end"
             )
             raise EnoughSeen
-
-
-# Replacements ------------------------------------------------------------------------------------------------------
-
-
-def _around(original: Any, watched: Callable[..., Any]) -> Any:
-    @functools.wraps(original)
-    def replacement(instance: Any, *args: Any, **kwargs: Any) -> Any:
-        return watched(original, instance, *args, **kwargs)
-
-    return replacement
-
-
-# The methods that run inside compiled functions stay code that TensorFlow's autograph can convert, as it converts
-# Keras's own on its way to the user's; only our look at them is kept out of it.
-
-
-def _before(original: Any, look: Callable[..., None]) -> Any:
-    look = running_backend().untraced(look)
-
-    @functools.wraps(original)
-    def replacement(instance: Any, *args: Any, **kwargs: Any) -> Any:
-        look(instance, *args, **kwargs)
-        return original(instance, *args, **kwargs)
-
-    return replacement
-
-
-def _after(original: Any, look: Callable[..., None]) -> Any:
-    look = running_backend().untraced(look)
-
-    @functools.wraps(original)
-    def replacement(instance: Any, *args: Any, **kwargs: Any) -> Any:
-        result = original(instance, *args, **kwargs)
-        look(instance, *args, **kwargs)
-        return result
-
-    return replacement
-
-
-def _inside(code: types.CodeType) -> bool:
-    """Whether a function of this code is running now, below us on the stack."""
-    frame: types.FrameType | None = sys._getframe(2)  # noqa: SLF001 - documented, there is no other way
-    while frame is not None and frame.f_code is not code:
-        frame = frame.f_back
-    return frame is not None
-
-
-_REPLACEMENT = _after.__code__.co_consts
-
-
-def _assigned_by_user() -> bool:
-    """Whether it is the user's code that calls `assign`, `assign_add` or `assign_sub` of a variable now."""
-    return is_user_file(_assigner())
-
-
-def _assigned_by_trainer() -> bool:
-    """Whether it is a trainer of Keras that assigns now, to bring its own state back into the variables."""
-    return _assigner() in _TRAINERS
-
-
-def _assigner() -> str:
-    """The file whose code assigns a variable now."""
-    frame: types.FrameType | None = sys._getframe(2)  # noqa: SLF001 - documented, there is no other way
-    while frame is not None and frame.f_code not in _REPLACEMENT:
-        frame = frame.f_back
-    ways = (keras.Variable.assign_add.__code__, keras.Variable.assign_sub.__code__)
-    while frame is not None and (frame.f_code in _REPLACEMENT or frame.f_code in ways):
-        frame = frame.f_back
-    return frame.f_code.co_filename if frame is not None else ""
-
-
-_TRAINERS = {keras.Model.jax_state_sync.__code__.co_filename} if hasattr(keras.Model, "jax_state_sync") else set()
-
-
-# What a call says --------------------------------------------------------------------------------------------------
-
-
-def _bound(original: Callable[..., Any], model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The arguments of a call by name, extra keywords included; None if they do not fit."""
-    try:
-        bound = inspect.signature(original).bind(model, *args, **kwargs)
-    except TypeError:
-        return None
-    arguments = dict(bound.arguments)
-    arguments.pop("self", None)
-    arguments.update(arguments.pop("kwargs", {}))
-    return arguments
-
-
-def _iterations(model: Any) -> int | None:
-    iterations = getattr(getattr(model, "optimizer", None), "iterations", None)
-    try:
-        return int(copy_of(iterations)) if iterations is not None else None
-    except Exception:  # on JAX a step that failed leaves the variables without their values
-        return None
-
-
-def _config(optimizer: Any) -> Any:
-    try:
-        config = optimizer.get_config()
-    except Exception:  # an optimizer of the user's that cannot say: then only its class is known
-        return type(optimizer).__name__
-    return {key: repr(value) for key, value in config.items() if key != "name"} | {"class": type(optimizer).__name__}
