@@ -129,6 +129,11 @@ def test_without_replicas_shares_are_the_whole():
     assert number(keras_private.undivided(ops.ones(()))) == 1.0
 
 
+def test_values_are_reduced_with_their_mask():
+    values, mask = ops.convert_to_tensor([1.0, 5.0, 3.0]), ops.convert_to_tensor([True, False, True])
+    assert number(keras_private.reduced_values(values, mask, "sum_over_batch_size", "float32")) == 2.0
+
+
 # masks ---------------------------------------------------------------------------------------------------------------
 
 
@@ -188,6 +193,10 @@ def test_class_weights_become_sample_weights():
 
 
 # backends and files ------------------------------------------------------------------------------------------------
+
+
+def test_tensors_are_stacked():
+    np.testing.assert_array_equal(ops.convert_to_numpy(keras_private.stack([ops.ones(()), ops.zeros(())])), [1, 0])
 
 
 def test_the_backends_functions_are_where_they_were():

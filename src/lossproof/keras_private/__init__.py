@@ -8,6 +8,7 @@ from __future__ import annotations
 from lossproof.keras_private.backends import (
     backend_core,
     logits_hidden,
+    stack,
 )
 from lossproof.keras_private.compiling import (
     compile_arguments,
@@ -49,6 +50,7 @@ from lossproof.keras_private.losses import (
     bound_arguments,
     loss_of_function,
     of_one_rank,
+    reduced_values,
     share_of_replica,
     undivided,
     wrap_function,
@@ -106,12 +108,14 @@ __all__ = [
     "optimized_variables",
     "output_structure",
     "recompiled",
+    "reduced_values",
     "reported_logs",
     "runs_its_graph",
     "savers",
     "set_by_keras",
     "set_mask",
     "share_of_replica",
+    "stack",
     "steps_hold_the_state",
     "takes_training",
     "undivided",

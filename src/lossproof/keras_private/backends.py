@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,13 @@ import keras
 def backend_core() -> Any:
     """The module of the running backend's tensor operations, such as `stop_gradient` (backend/<name>/core.py)."""
     return importlib.import_module(f"keras.src.backend.{keras.backend.backend()}.core")
+
+
+def stack(values: Sequence[Any]) -> Any:
+    """`ops.stack` of tensors, without its search for symbolic ones, the dearest part of it (backend/<name>/numpy.py)."""
+    from keras.src import backend
+
+    return backend.numpy.stack(values)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 
@@ -39,21 +40,28 @@ def bind_arguments(loss: Any, arguments: dict[str, Any]) -> None:
 
 def of_one_rank(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
     """Targets and predictions with a last axis of length 1 added or dropped, as for a function (keras/src/losses/loss.py)."""
-    from keras.src.losses.loss import squeeze_or_expand_to_same_rank
-
-    one, other = squeeze_or_expand_to_same_rank(y_true, y_pred)
+    one, other = _module().squeeze_or_expand_to_same_rank(y_true, y_pred)
     return one, other
 
 
 def share_of_replica(value: Any) -> Any:
     """A value divided by the replicas of `tf.distribute`, which then sum it (keras/src/losses/loss.py)."""
-    from keras.src.losses.loss import scale_loss_for_distribution
-
-    return scale_loss_for_distribution(value)
+    return _module().scale_loss_for_distribution(value)
 
 
 def undivided(value: Any) -> Any:
     """The reverse of `share_of_replica`, for logs (keras/src/losses/loss.py)."""
-    from keras.src.losses.loss import unscale_loss_for_distribution
+    return _module().unscale_loss_for_distribution(value)
 
-    return unscale_loss_for_distribution(value)
+
+def reduced_values(values: Any, mask: Any, reduction: str, dtype: Any) -> Any:
+    """Unweighted values of a loss to one, as `Loss.__call__` reduces them (keras/src/losses/loss.py)."""
+    return _module().reduce_weighted_values(values, mask=mask, reduction=reduction, dtype=dtype)
+
+
+@functools.cache
+def _module() -> Any:
+    # Looked up once: a step asks for it several times per term.
+    from keras.src.losses import loss
+
+    return loss

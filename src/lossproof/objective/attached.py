@@ -6,8 +6,6 @@ import threading
 import weakref
 from typing import Any
 
-import keras
-
 MOST = 8
 """Of how many structures a thread keeps values: tensors of a compiled graph live as long as it does."""
 
@@ -20,7 +18,7 @@ class Attachment:
 
     def attach(self, tensors: Any, value: Any) -> None:
         """Keep `value` for `tensors`; a tensor that is collected takes it along. It must not hold the first of them."""
-        first, kept = _first(tensors), self._kept()
+        first, kept = first_of(tensors), self._kept()
         key = id(first)
 
         def forget(gone: weakref.ref[Any]) -> None:
@@ -33,7 +31,7 @@ class Attachment:
 
     def of(self, tensors: Any) -> Any:
         """What was kept for the same tensors, or None."""
-        first = _first(tensors)
+        first = first_of(tensors)
         reference, value = self._kept().get(id(first), (None, None))
         return value if reference is not None and reference() is first else None
 
@@ -44,5 +42,9 @@ class Attachment:
         return kept
 
 
-def _first(tensors: Any) -> Any:
-    return next(one for one in keras.tree.flatten(tensors) if one is not None)
+def first_of(tensors: Any) -> Any:
+    """The first tensor of a structure, in the order of its making; None if there is none."""
+    while isinstance(tensors, (dict, list, tuple)):
+        inside = tensors.values() if isinstance(tensors, dict) else tensors
+        tensors = next((first for one in inside if (first := first_of(one)) is not None), None)
+    return tensors

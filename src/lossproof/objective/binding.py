@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import keras
 from lossproof.objective.graph import Place, find, has_graph
 from lossproof.objective.naming import Named, look_up
 from lossproof.objective.nearest import did_you_mean, listed
+from lossproof.objective.reduction import TermLoss, loss_of_pair
 from lossproof.objective.references import Input, LayerOutput, Output, Reference, SampleWeight, Step, Target
 from lossproof.objective.term import Term
 
@@ -39,6 +41,17 @@ class Bound:
     constants: dict[str, Any] = field(default_factory=dict)
     pending: tuple[str, ...] = ()
     """Parameters that nothing known so far binds; targets, or an error at the first batch."""
+
+    @functools.cached_property
+    def pair(self) -> Any:
+        """The loss object of a function of `(y_true, y_pred)` and constants, as `compile(loss=...)` takes it."""
+        return loss_of_pair(self.term, self.constants)
+
+    @functools.cached_property
+    def form(self) -> TermLoss:
+        """The loss object of a function of any arguments; to be copied for each batch, whose arguments it holds."""
+        read = self.term.function
+        return TermLoss(read.function, read.positional, self.term.name, self.term.reduction)
 
     @property
     def weighted_by(self) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from keras import ops
 from lossproof import keras_private
 from lossproof.objective.binding import Bound
 from lossproof.objective.naming import Named
-from lossproof.objective.reduction import Seen, TermLoss, loss_of, reduced
+from lossproof.objective.reduction import Seen, copied, reduced
 from lossproof.objective.targets import named_weights
 
 Tensor = Any
@@ -28,7 +28,7 @@ class Tensors:
     taps: dict[tuple[int, ...], Tensor]
     sample_weight: Any
     """None, one array for all, or a dict of arrays by target."""
-    step: Tensor
+    step: Callable[[], Tensor]
 
 
 def evaluate(terms: Sequence[Bound], tensors: Tensors, seen: Seen) -> dict[str, Tensor]:
@@ -50,11 +50,11 @@ def _value(bound: Bound, there: Tensors, seen: Seen) -> Tensor:
     data, made, others = _arguments(bound, there)
     weight = None if bound.sample_weights else _weight_of(bound, there)
     two = set(data) == {"y_true"} and set(made) == {"y_pred"} and set(others) <= set(bound.constants)
-    loss = loss_of(term, two, others)
-    if two:
-        y_pred = made["y_pred"] if term.mask else _without_mask(made["y_pred"])
-        return reduced(loss, term, data["y_true"], y_pred, weight, seen)
-    assert isinstance(loss, TermLoss)
+    if two or term.function.is_loss:
+        both = {**others, **data, **made}
+        y_pred = both["y_pred"] if term.mask else _without_mask(both["y_pred"])
+        return reduced(bound.pair, term, both["y_true"], y_pred, weight, seen)
+    loss = copied(bound.form)
     loss.others = others
     y_true, loss.true_name = _single(data)
     alone = term.mask and len(made) == 1
@@ -94,7 +94,7 @@ def _arguments(bound: Bound, there: Tensors) -> tuple[Named, Named, dict[str, An
     for name, target_or_none in bound.sample_weights.items():
         weight = _weight_of(bound, there, target_or_none)
         others[name] = None if weight is None else ops.cast(weight, keras.config.floatx())
-    others.update(dict.fromkeys(bound.steps, there.step))
+    others.update({name: there.step() for name in bound.steps})
     if "y_true" in made and "y_pred" in made:  # a loss between two outputs
         data["y_true"] = made.pop("y_true")
     if "y_pred" in data and "y_true" in data and not made:

@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from lossproof import keras_private
+from lossproof.objective.loss_value import loss_value
 from lossproof.objective.probe import ROWS, shape_for
 from lossproof.objective.term import Term
 
@@ -57,25 +58,22 @@ class TermLoss(keras.losses.Loss):
         return values
 
 
-def loss_of(term: Term, two_arguments: bool, constants: dict[str, Any]) -> Any:
-    """The loss object of a term: the user's own, or one around the function.
+def loss_of_pair(term: Term, constants: dict[str, Any]) -> Any:
+    """The loss object of a term of `(y_true, y_pred)`: the user's own, or one around the function.
 
     Args:
         term: The term.
-        two_arguments: Whether its function is one of `(y_true, y_pred)` and constants, as `compile(loss=...)` takes it.
-        constants: What else the function is called with, if so.
+        constants: What else the function is called with.
     """
     read = term.function
     if read.is_loss:
         given: Any = read.function
         if given.reduction == term.reduction:
             return given
-        loss = _copied(given)
+        loss = copied(given)
         loss.reduction = term.reduction
         return loss
-    if two_arguments:
-        return keras_private.loss_of_function(read.function, term.name, term.reduction, constants)
-    return TermLoss(read.function, read.positional, term.name, term.reduction)
+    return keras_private.loss_of_function(read.function, term.name, term.reduction, constants)
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def watched(loss: Any, term: Term, weight_rank: int | None, outcomes: list[Outco
     """A copy of a loss that looks at the values which it is about to reduce.
 
     Args:
-        loss: As `loss_of` makes it.
+        loss: Of a `Bound`.
         term: Whose it is.
         weight_rank: The number of axes of the sample weights that are going to act; None if there are none.
         outcomes: What was seen is appended.
@@ -100,7 +98,7 @@ def watched(loss: Any, term: Term, weight_rank: int | None, outcomes: list[Outco
     mask) are averaged over their further axes first ("sum": summed), so that weights of shape (batch,) act on samples. Keras
     would raise, or weight another axis if it has the same length.
     """
-    looking = _copied(loss)
+    looking = copied(loss)
 
     def call(y_true: Any, y_pred: Any) -> Tensor:
         values = type(loss).call(looking, y_true, y_pred)
@@ -137,7 +135,15 @@ def rows_of(structure: Any) -> int | None:
     return None if first is None else first.shape[0]
 
 
-def _copied(loss: Any) -> Any:
+def _shapes(tensors: Any) -> tuple[Any, ...]:
+    """Those of one tensor or of a dict of them, without the batch axis."""
+    if isinstance(tensors, dict):
+        return tuple(_shapes(one) for one in tensors.values())
+    return tuple(getattr(tensors, "shape", ()))[1:]
+
+
+def copied(loss: Any) -> Any:
+    """A shallow copy of a loss object."""
     # Not copy.copy, for which Keras saves and loads its objects.
     other = object.__new__(type(loss))
     vars(other).update(vars(loss))
@@ -203,7 +209,7 @@ def reduced(loss: Any, term: Term, y_true: Any, y_pred: Any, sample_weight: Tens
     """A loss as a scalar of type `floatx`: the share of this replica, where `tf.distribute` has several.
 
     Args:
-        loss: As `loss_of` makes it.
+        loss: Of a `Bound`.
         term: Whose it is.
         y_true: What belongs to the data, as the loss takes it.
         y_pred: What the model made, as the loss takes it; its mask acts.
@@ -215,15 +221,14 @@ def reduced(loss: Any, term: Term, y_true: Any, y_pred: Any, sample_weight: Tens
     if sample_weight is not None and mask is not None:
         sample_weight = _as_fine_as(sample_weight, mask)
     weight_rank = None if sample_weight is None else len(sample_weight.shape)
-    leaves = keras.tree.flatten((y_true, y_pred))
-    key = (term.name, weight_rank, mask is None, *(tuple(getattr(one, "shape", ()))[1:] for one in leaves))
+    key = (term.name, weight_rank, mask is None, _shapes(y_true), _shapes(y_pred))
     outcome = seen.get(key)
     if outcome is None or outcome.fold is not None:
         outcomes: list[Outcome] = []
         value = watched(loss, term, weight_rank, outcomes)(y_true, y_pred, sample_weight)
         outcome = seen[key] = outcomes[-1]
     else:
-        value = loss(y_true, y_pred, sample_weight)
+        value = loss_value(loss, y_true, y_pred, sample_weight, mask)
     value = ops.cast(value, keras.config.floatx())
     # Keras leaves scalars alone, and each replica would then count in full.
     return keras_private.share_of_replica(value) if outcome.scalar else value

@@ -17,7 +17,7 @@ from typing import Any
 import keras
 
 from lossproof import keras_private
-from lossproof.objective.attached import Attachment
+from lossproof.objective.attached import Attachment, first_of
 from lossproof.objective.graph import Place
 
 Tensor = Any
@@ -73,8 +73,8 @@ class Taps:
         finally:
             self._collected.values = outer
         # What is kept for the outputs must not hold them: a tap that is the first output is left out.
-        flat = keras.tree.flatten(outputs)
-        self._attachment.attach(outputs, {key: value for key, value in values.items() if value is not flat[0]})
+        first = first_of(outputs)
+        self._attachment.attach(outputs, {key: value for key, value in values.items() if value is not first})
         return outputs
 
     def values(self, outputs: Any) -> dict[Key, Tensor] | None:
@@ -82,7 +82,7 @@ class Taps:
         kept: dict[Key, Tensor] | None = self._attachment.of(outputs)
         if kept is None:
             return None
-        first = keras.tree.flatten(outputs)[0]
+        first = first_of(outputs)
         return {key: kept.get(key, first) for one in self._extended.values() for key in one.tensors}
 
     @contextlib.contextmanager

@@ -9,6 +9,8 @@ import keras
 
 from lossproof.objective.naming import Named, named
 from lossproof.objective.nearest import listed
+from lossproof.objective.objective import Objective
+from lossproof.objective.references import Target
 
 
 def named_targets(y: Any, outputs: Sequence[str], wanted: Sequence[str]) -> Named:
@@ -78,6 +80,9 @@ def named_weights(sample_weight: Any, targets: Sequence[str]) -> Any:
     return dict(zip(targets, sample_weight, strict=True))
 
 
-def wanted_targets(names: Sequence[str | None]) -> list[str]:
-    """The distinct names among those referred to, in order."""
-    return list(dict.fromkeys(name for name in names if name is not None))
+def wanted_targets(objective: Objective) -> list[str]:
+    """The distinct names of targets that the terms refer to, in order."""
+    references = [one.target for one in objective]
+    for one in objective:
+        references.extend(value for value in one.bindings.values() if isinstance(value, Target))
+    return list(dict.fromkeys(one.name for one in references if one is not None and one.name is not None))

@@ -27,14 +27,14 @@ from lossproof.objective.naming import (
 )
 from lossproof.objective.objective import Objective
 from lossproof.objective.reduction import Seen
-from lossproof.objective.references import PACKAGE, Target
+from lossproof.objective.references import PACKAGE
 from lossproof.objective.steps import train_step
 from lossproof.objective.steps.contract import Parts
 from lossproof.objective.steps.replicas import processes
 from lossproof.objective.taps import NoTaps, Taps
 from lossproof.objective.targets import named_targets, wanted_targets
 from lossproof.objective.tracking import TermLog, count_rows
-from lossproof.objective.weights import moves, weight_now
+from lossproof.objective.weights import asks_for_the_step, moves, weight_now
 
 Tensor = Any
 
@@ -94,6 +94,8 @@ class Trainer(CompiledByObjective, TrainedVariables):
         rising = [one.name for one in objective if isinstance(one.weight, float) and one.weight < 0]
         combined = self.weighting.gradient_weights() if self.weighting is not None else {}
         self.term_log = TermLog(objective.names, moving, rising, tuple(combined))
+        self._counts = any(asks_for_the_step(one) for one in objective)
+        self._wanted = wanted_targets(objective)
         self._call_takes = inspect.signature(model.call).parameters
         self._bound: dict[Any, tuple[Bound, ...]] = {}
         self._seen: Seen = {}
@@ -134,8 +136,9 @@ class Trainer(CompiledByObjective, TrainedVariables):
         """The scalar total of a batch; Keras calls it in each step."""
         parts = self.loss_parts(x, y, y_pred, sample_weight, training)
         weighting = self.weighting
-        total = sum(parts.values) if weighting is None else weighting.total(parts.values, training=training)
-        self.track_weights(parts, x)
+        first, *others = parts.values
+        total = sum(others, first) if weighting is None else weighting.total(parts.values, training=training)
+        self.track(parts, x)
         return total if parts.added is None else total + parts.added
 
     def term_values(
@@ -154,57 +157,46 @@ class Trainer(CompiledByObjective, TrainedVariables):
         """
         outputs = named(y_pred, output_names(self.model))
         inputs = named(x, input_names(self.model))
-        targets = named_targets(y, list(outputs), self._wanted())
+        targets = named_targets(y, list(outputs), self._wanted)
         bound = self._bind(outputs, inputs, targets)
         taps = self._tapped().values(y_pred)
         if taps is None:  # other predictions than the Trainer's last: the taps are those of a pass on the same inputs
             taps = self._tapped().values(self.call(x, training=training))
-        there = Tensors(outputs, inputs, targets, taps or {}, sample_weight, self.steps_made())
+        there = Tensors(outputs, inputs, targets, taps or {}, sample_weight, self.steps_made)
         return evaluate(bound, there, self._seen)
 
     def loss_parts(self, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Parts:
-        """The loss before it is summed; counts the step and takes the terms into the logs. Once per step."""
+        """The loss before it is summed; counts the step. Once per step, followed by `track`."""
         added = self._added()  # first: a term that calls the model clears what the forward pass has added
         values = self.term_values(x, y, y_pred, sample_weight, training)
-        step = self.steps_made()
-        weights = [weight_now(one.weight, step) for one in self.objective]
-        log = self.term_log
-        undivided = keras_private.undivided
-        log.update_state(
-            [undivided(value) for value in values.values()], None if added is None else undivided(added), count_rows(x)
-        )
-        log.update_weights([w for one, w in zip(self.objective, weights, strict=True) if one.name in log.moving])
-        if training:
+        weights = [weight_now(one.weight, self.steps_made) for one in self.objective]
+        if training and self._counts:
             self.batches.assign_add(1)
         pairs = zip(values.values(), weights, strict=True)
-        return Parts(tuple(v if isinstance(w, float) and w == 1.0 else v * w for v, w in pairs), added)
+        weighted = tuple(v if isinstance(w, float) and w == 1.0 else v * w for v, w in pairs)
+        return Parts(weighted, added, tuple(values.values()), tuple(weights))
 
-    def track_weights(self, parts: Parts | None = None, x: Any = None) -> None:
-        """Take the strategy's weights into the logs, once `weighting` has set them in this step.
+    def track(self, parts: Parts, x: Any) -> None:
+        """Take a step into the logs, once `weighting` has set its weights.
 
         Args:
-            parts: What `loss_parts` returned, for the contributions of terms whose weight changes.
+            parts: What `loss_parts` returned.
             x: The inputs.
         """
-        strategic = self._strategic_weights()
-        if strategic:
-            self.term_log.scale_weights([strategic[name] for name in self.term_log.moving])
-        if self.term_log.combined and self.weighting is not None:
-            self.term_log.update_coefficients(list(self.weighting.gradient_weights().values()))
-        if parts is not None:
-            self._track_contributions(parts, x, strategic)
-
-    def _strategic_weights(self) -> dict[str, Tensor]:
-        return self.weighting.term_weights() if self.weighting is not None and self.weighting.moving else {}
-
-    def _track_contributions(self, parts: Parts, x: Any, strategic: dict[str, Tensor]) -> None:
-        log = self.term_log
-        if not log.moving:
-            return
-        values = dict(zip(self.objective.names, parts.values, strict=True))
-        weighted = [keras_private.undivided(values[name]) * strategic.get(name, 1.0) for name in log.moving]
-        rest = self.weighting.rest() if self.weighting is not None else None
-        log.update_contributions(weighted, rest, count_rows(x))
+        log, weighting, undivided = self.term_log, self.weighting, keras_private.undivided
+        strategic = weighting.term_weights() if weighting is not None and weighting.moving else {}
+        moving = [self.objective.names.index(name) for name in log.moving]
+        factors = [strategic.get(name, 1.0) for name in log.moving]
+        log.update_state(
+            [undivided(value) for value in parts.terms],
+            None if parts.added is None else undivided(parts.added),
+            [undivided(parts.values[k]) * factor for k, factor in zip(moving, factors, strict=True)],
+            weighting.rest() if weighting is not None and moving else None,
+            count_rows(x),
+        )
+        coefficients = weighting.gradient_weights() if weighting is not None and log.combined else {}
+        weights = [parts.weights[k] * factor for k, factor in zip(moving, factors, strict=True)]
+        log.update_latest(weights, list(coefficients.values()))
 
     def _added(self) -> Tensor | None:
         """The sum of regularization and added losses; the share of this replica."""
@@ -212,12 +204,6 @@ class Trainer(CompiledByObjective, TrainedVariables):
         if not losses:
             return None
         return keras_private.share_of_replica(losses[0] if len(losses) == 1 else ops.sum(ops.stack(losses)))
-
-    def _wanted(self) -> list[str]:
-        references = [one.target for one in self.objective]
-        for one in self.objective:
-            references.extend(value for value in one.bindings.values() if isinstance(value, Target))
-        return wanted_targets([one.name for one in references if one is not None])
 
     def _bind(self, outputs: Named, inputs: Named, targets: Named) -> tuple[Bound, ...]:
         key = (tuple(outputs), tuple(inputs), tuple(targets))
@@ -227,7 +213,7 @@ class Trainer(CompiledByObjective, TrainedVariables):
         return self._bound[key]
 
     def steps_made(self) -> Tensor:
-        """The optimizer steps so far, a scalar int32 tensor; see `lp.step`."""
+        """The optimizer steps so far, a scalar int32 tensor; see `lp.step`. Counted if a term or a weight asks for them."""
         batches = ops.convert_to_tensor(self.batches)
         optimizer = getattr(self, "optimizer", None)
         inner = getattr(optimizer, "inner_optimizer", optimizer)
@@ -238,9 +224,11 @@ class Trainer(CompiledByObjective, TrainedVariables):
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Update the compiled metrics, each output with the target of its name, and return all logs."""
+        if keras_private.compile_metrics(self) is None:
+            return self.get_metrics_result()
         names = output_names(self.model)
         outputs = named(y_pred, names)
-        targets = named_targets(y, list(outputs), self._wanted())
+        targets = named_targets(y, list(outputs), self._wanted)
         y_by_output = by_output(y_pred, outputs, targets, names)
         weights = weights_by_output(y_pred, sample_weight, outputs, targets, names)
         logs: dict[str, Any] = super().compute_metrics(x, y_by_output, y_pred, weights)

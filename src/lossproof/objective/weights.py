@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
+
+from lossproof.objective.references import Step
 
 Tensor = Any
 Weight = Any
@@ -86,10 +89,16 @@ def moves(weight: Weight) -> bool:
     return not isinstance(weight, float)
 
 
-def weight_now(weight: Weight, step: Tensor) -> Tensor | float:
-    """The weight at a step: the number itself, or a scalar tensor without gradient."""
+def asks_for_the_step(term: Any) -> bool:
+    """Whether the weight of a term, or one of its arguments, is a function of the step."""
+    schedule = isinstance(term.weight, keras.optimizers.schedules.LearningRateSchedule)
+    return schedule or any(isinstance(one, Step) for one in term.bindings.values())
+
+
+def weight_now(weight: Weight, step: Callable[[], Tensor]) -> Tensor | float:
+    """The weight at a step, which is asked for if need be: the number itself, or a scalar tensor without gradient."""
     if isinstance(weight, float):
         return weight
     if isinstance(weight, keras.Variable):
         return ops.stop_gradient(ops.cast(ops.convert_to_tensor(weight), keras.config.floatx()))
-    return ops.stop_gradient(ops.cast(weight(step), keras.config.floatx()))
+    return ops.stop_gradient(ops.cast(weight(step()), keras.config.floatx()))

@@ -21,6 +21,12 @@ class Parts:
     added: Tensor | None
     """The sum of the added losses (regularizers, `add_loss` of any layer), None where there are none."""
 
+    terms: tuple[Tensor, ...]
+    """The terms' reduced values, unweighted."""
+
+    weights: tuple[Tensor | float, ...]
+    """The terms' own weights."""
+
 
 class Stepped(Protocol):
     """The Trainer, as the steps see it. Both methods run where the state is mapped (on JAX in a `StatelessScope`)."""
@@ -28,14 +34,14 @@ class Stepped(Protocol):
     weighting: Any
 
     def loss_parts(self, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Parts:
-        """The parts of the loss, in the trace of the forward pass; updates the trackers of the terms.
+        """The parts of the loss, in the trace of the forward pass; counts the step.
 
-        `compute_loss` is then `weighting.total(parts.values, training) + parts.added`, followed by `track_weights()`.
+        `compute_loss` is then `weighting.total(parts.values, training) + parts.added`, followed by `track`.
         """
         ...
 
-    def track_weights(self, parts: Parts, x: Any) -> None:
-        """Take `weighting.term_weights()` and `weighting.gradient_weights()` into the logs, and the weighted values.
+    def track(self, parts: Parts, x: Any) -> None:
+        """Take the terms, `weighting.term_weights()` and `weighting.gradient_weights()` into the logs.
 
         To be called after the last of the two is set: after `total`, or after `combine` where that is called.
         """

@@ -23,25 +23,27 @@ def train_step(trainer: Any, state: Any, data: Any) -> Any:
         scale = jnp.asarray(optimizer.scale_loss(jnp.ones(())))
 
     def losses_of(weights: list[Tensor]) -> Any:
-        given = {"training": True} if keras_private.takes_training(trainer) else {}
-        y_pred, changed, losses = trainer.stateless_call(weights, non_trainable, x, return_losses=True, **given)
+        passed = {"training": True} if keras_private.takes_training(trainer) else {}
+        y_pred, changed, losses = trainer.stateless_call(weights, non_trainable, x, return_losses=True, **passed)
         with keras_private.forward_losses(trainer, losses), _scope(trainer, weights, changed, metric_state) as scope:
             parts = trainer.loss_parts(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
             total = trainer.weighting.total(parts.values, training=True)
         loss = total if parts.added is None else total + parts.added
         every = [*parts.values, *([] if parts.added is None else [parts.added])]
         stacked = jnp.stack([jnp.asarray(one, "float32") for one in every])
-        return stacked * scale, (parts.values, parts.added, loss, y_pred, *_state(trainer, scope))
+        # Weights that are numbers as arrays, which a traced function returns.
+        given = (parts.values, parts.added, parts.terms, tuple(jnp.asarray(one) for one in parts.weights))
+        return stacked * scale, (given, loss, y_pred, *_state(trainer, scope))
 
-    primal, pull, (values, added, loss, y_pred, non_trainable, metric_state) = jax.vjp(
-        losses_of, trainable, has_aux=True
-    )
+    primal, pull, (given, loss, y_pred, non_trainable, metric_state) = jax.vjp(losses_of, trainable, has_aux=True)
     # All backward passes as one, batched over the terms.
     (by_variable,) = jax.vmap(pull)(jnp.eye(primal.shape[0], dtype=primal.dtype))
     rows = [[one[k] / scale.astype(one.dtype) for one in by_variable] for k in range(primal.shape[0])]
+    parts = Parts(*given)
+    values = parts.values
     with _scope(trainer, trainable, non_trainable, metric_state) as scope:
         combined = trainer.weighting.combine(rows[: len(values)], values, trainer.trainable_variables)
-        trainer.track_weights(Parts(values, added), x)
+        trainer.track(parts, x)
     non_trainable, metric_state = _state(trainer, scope)
     gradients = sum_with(combined, rows[len(values)] if len(rows) > len(values) else [None] * len(trainable))
     trainable, optimizer_state = optimizer.stateless_apply(

@@ -40,7 +40,7 @@ def train_step(trainer: Any, data: Any) -> Any:
         optimizer.apply_gradients(zip(_combined(trainer, gradients, parts.values, extra), variables, strict=True))
     else:
         warnings.warn("The model does not have any trainable weights.", stacklevel=2)
-    trainer.track_weights(parts, x)
+    trainer.track(parts, x)
     return trainer.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
 

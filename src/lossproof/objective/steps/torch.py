@@ -54,7 +54,7 @@ def train_step(trainer: Any, data: Any) -> Any:
     else:
         warnings.warn("The model does not have any trainable weights.", stacklevel=2)
     if parts is not None:
-        trainer.track_weights(parts, x)
+        trainer.track(parts, x)
     return trainer.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
 
