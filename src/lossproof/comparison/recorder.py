@@ -71,7 +71,7 @@ class Recorder:
     def trainings(self) -> tuple[Training, ...]:
         """The trainings so far; those that go on are ended. Loops of the user's own count where there are no others."""
         if self._sessions:
-            return tuple(session.finished() for session in self._sessions)
+            return tuple(self._finished(session) for session in self._sessions)
         running_backend().settle()
         seen = (loop.training() for loop in self._loops)
         return tuple(training for training in seen if training is not None)
@@ -107,8 +107,8 @@ class Recorder:
             return original(model, *args, **kwargs)
         names = ("x", "y", "sample_weight", "class_weight", "return_dict")
         given = {**dict(zip(names, args, strict=False)), **kwargs}
-        session = next((s for s in reversed(self._sessions) if s.model is model and s.call == "train_on_batch"), None)
-        if session is None or session is not self._sessions[-1]:
+        session = next((s for s in reversed(self._sessions) if s.model is model), None)
+        if session is None or not session.goes_on("train_on_batch"):
             session = self._session("train_on_batch", model, given)
             session.prepare()
         if session.is_over():
@@ -126,6 +126,10 @@ class Recorder:
                     session.finish()
                 self._note_trained(model, session)
         return result
+
+    def _finished(self, session: Session) -> Training:
+        with implanted(session.model, self._donated if session.implants else None):
+            return session.finished()
 
     def _leave(self) -> None:
         self._inside = False

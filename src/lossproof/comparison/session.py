@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -12,7 +11,6 @@ import keras
 import numpy as np
 
 from lossproof import keras_private
-from lossproof.capture.batch import is_array
 from lossproof.capture.copies import copies, copy_of
 from lossproof.capture.objective import roots
 from lossproof.capture.place import place_of_function
@@ -21,12 +19,11 @@ from lossproof.comparison.feed import Feed
 from lossproof.comparison.implant import give_optimizer, give_weights
 from lossproof.comparison.point import measure
 from lossproof.comparison.recording import Optimizer, Step, Training, Variable, sampled
+from lossproof.comparison.rows import marks_of_data
 from lossproof.comparison.transplant import Transplant
 from lossproof.lab.backends import running_backend
 from lossproof.lab.received import as_batch
-
-LARGEST = 1 << 26
-"""Bytes of the data above which rows get no marks."""
+from lossproof.objective.trainer import Trainer
 
 
 class Session:
@@ -52,6 +49,7 @@ class Session:
         self._training: Training | None = None
         self._start: list[np.ndarray] = []
         self._changes = Changes()
+        self._optimizer: Any = None
 
     def _has(self, organ: str) -> bool:
         return self._transplant is not None and self._transplant.has(organ, self.number)
@@ -69,6 +67,10 @@ class Session:
     def is_over(self) -> bool:
         """Whether all steps that are wanted are recorded."""
         return len(self._steps) >= self._most
+
+    def goes_on(self, call: str) -> bool:
+        """Whether a further call of the same kind belongs to this training: its model was not compiled anew since."""
+        return call == self.call and getattr(self.model, "optimizer", None) is self._optimizer
 
     def prepare(self) -> None:
         """What must happen before Keras makes its step."""
@@ -93,6 +95,7 @@ class Session:
             if self._has("rng"):
                 give_weights(model, given.donor, seeds=True)
                 running_backend().set_random_state(given.donor.generators)
+        self._optimizer = getattr(model, "optimizer", None)
         trainable = {id(v) for v in model.trainable_variables}
         self._start = copies(model.variables)
         self._changes.begin(roots(model, None))
@@ -108,7 +111,7 @@ class Session:
             ),
             optimizer=_optimizer(model),
             generators=running_backend().random_state(),
-            rows=_rows(self._arguments),
+            rows=None,
             batches=(),
             steps=(),
             point=None,
@@ -143,7 +146,7 @@ class Session:
         self._steps.append(Step(None if loss is None else float(np.asarray(loss)), weights))
 
     def finish(self) -> None:
-        """Evaluate the objective where training began."""
+        """Evaluate the objective where training began, and mark the rows of the data."""
         if self._training is None:
             return
         point, notes = None, []
@@ -152,7 +155,8 @@ class Session:
                 point = measure(self.model, self._start, self.feed.batches[0], self._changes)
             except Exception as error:  # the user's code may refuse to run eagerly
                 notes.append(f"the objective cannot be evaluated eagerly: {type(error).__name__}: {str(error)[:160]}")
-        self._training = replace(self._training, point=point, notes=tuple(notes))
+        rows = marks_of_data(self._arguments) if self.call == "fit" else None
+        self._training = replace(self._training, point=point, rows=rows, notes=tuple(notes))
 
     def finished(self) -> Training:
         """What was recorded."""
@@ -180,6 +184,13 @@ def kind_of(variable: Any, trainable: set[int]) -> str:
 
 
 def _objective(model: Any) -> str:
+    if isinstance(model, Trainer):
+        weights = [
+            f"{one.weight:g}" if isinstance(one.weight, float) else _class(one.weight) for one in model.objective
+        ]
+        terms = [one.name if w == "1" else f"{w} * {one.name}" for one, w in zip(model.objective, weights, strict=True)]
+        strategy = f", weighted by {_class(model.weighting)}" if model.weighting is not None else ""
+        return f"lp.Objective: {' + '.join(terms)}{strategy}"
     for name in ("train_step", "compute_loss"):
         if getattr(type(model), name) is not getattr(keras.Model, name):
             place = place_of_function(getattr(type(model), name))
@@ -188,6 +199,10 @@ def _objective(model: Any) -> str:
     place = place_of_function(loss) if callable(loss) else None
     name = getattr(loss, "__name__", None) or (type(loss).__name__ if callable(loss) else str(loss))
     return name + (f" ({place.file}:{place.line})" if place and "site-packages" not in place.file else "")
+
+
+def _class(value: Any) -> str:
+    return type(value).__name__
 
 
 def _optimizer(model: Any) -> Optimizer | None:
@@ -199,26 +214,3 @@ def _optimizer(model: Any) -> Optimizer | None:
     except Exception:  # one of the user's own that cannot say
         config = None
     return Optimizer(type(optimizer).__name__, config, tuple(copies(optimizer.variables)))
-
-
-def _rows(arguments: dict[str, Any]) -> np.ndarray | None:
-    given = keras.tree.flatten([arguments.get(k) for k in ("x", "y", "sample_weight")])
-    leaves = [leaf for leaf in given if leaf is not None]
-    if not leaves or not all(is_array(leaf) for leaf in leaves):
-        return None
-    if sum(getattr(leaf, "nbytes", LARGEST) for leaf in leaves) > LARGEST or len({len(leaf) for leaf in leaves}) > 1:
-        return None
-    flat = [np.ascontiguousarray(np.asarray(keras.ops.convert_to_numpy(leaf))) for leaf in leaves]
-    return marks_of_rows(flat)
-
-
-def marks_of_rows(arrays: list[np.ndarray]) -> np.ndarray:
-    """One number per row, equal for equal rows, in every process."""
-
-    def mark(k: int) -> int:
-        content = hashlib.blake2b(digest_size=7)
-        for array in arrays:
-            content.update(np.ascontiguousarray(array[k]).tobytes())
-        return int.from_bytes(content.digest(), "little")
-
-    return np.array([mark(k) for k in range(len(arrays[0]))], dtype="int64")
