@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from lossproof.capture.record import Capture, Run
 from lossproof.findings.finding import Finding, Severity
 from lossproof.lab.lab import Lab
+from lossproof.ledger.course import Course
 from lossproof.report.report import CaptureCard
 from lossproof.rules.rule import NotApplicable, Rule
 
@@ -26,12 +27,13 @@ class Verdict:
     cards: list[CaptureCard] = field(default_factory=list)
 
 
-def audit(run: Run, rules: Sequence[Rule]) -> Verdict:
+def audit(run: Run, rules: Sequence[Rule], course: bool = False) -> Verdict:
     """Apply every rule to every capture that is worth it; a rule that crashes stops nothing.
 
     Args:
         run: What was captured.
         rules: The rules to apply, in order.
+        course: Whether the cards tell how each objective of several parts goes on, which runs its first steps again.
     """
     from lossproof.lab.card import card_of  # the card needs the same experiments as the rules
 
@@ -43,11 +45,21 @@ def audit(run: Run, rules: Sequence[Rule]) -> Verdict:
             for rule in rules:
                 _apply(rule, lab, verdict)
             verdict.findings[before:] = _most_exact(verdict.findings[before:], rules)
-            verdict.cards.append(card_of(lab))
+            card = card_of(lab)
+            verdict.cards.append(replace(card, course=_course(lab)) if course else card)
     for code in verdict.checked | set(verdict.crashed):
         verdict.skipped.pop(code, None)
     verdict.findings = _distinct(verdict.findings)
     return verdict
+
+
+def _course(lab: Lab) -> Course | None:
+    from lossproof.ledger.rehearsed import course_of
+
+    try:
+        return course_of(lab)
+    except Exception:  # an objective that cannot be evaluated, of which the card says so; no chart is worth a check
+        return None
 
 
 def worth_auditing(run: Run) -> list[Capture]:

@@ -60,7 +60,7 @@ def selected(select: Sequence[str] = (), ignore: Sequence[str] = ()) -> list[Rul
     return [rule for rule in everything if (not select or matches(rule, select)) and not matches(rule, ignore)]
 
 
-def check_script(
+def check_script(  # noqa: PLR0913 - keywords, each with a default
     path: Path,
     arguments: Sequence[str] = (),
     *,
@@ -70,6 +70,7 @@ def check_script(
     quiet: Callable[[], Any] | None = None,
     backends: Sequence[str] = (),
     replicas: int | None = None,
+    course: bool = False,
 ) -> Report:
     """Run a script or notebook as Python would, and judge the objectives that it trains.
 
@@ -82,6 +83,7 @@ def check_script(
         quiet: Returns a context manager under which the script and the audit run, to divert their output.
         backends: Backends of Keras with which the objective is compared (LP305), each in a process of its own.
         replicas: Simulate so many replicas (LP701) even where the script does not distribute its training.
+        course: Run the first steps of objectives of several parts again, for the charts of a page.
 
     Raises:
         Misuse: There is no such script, rule or backend, no replica to compare with, or no usable Keras.
@@ -95,7 +97,7 @@ def check_script(
 
         again = path.resolve() if path.suffix != ".ipynb" else None
         watch.run.asked = Asked(tuple(backends), replicas, again, tuple(arguments), str(Path.cwd()), full)
-        return _judge(str(path), watch, outcome, chosen)
+        return _judge(str(path), watch, outcome, chosen, course)
 
 
 def _refuse_requests(backends: Sequence[str], replicas: int | None) -> None:
@@ -225,13 +227,13 @@ def without_keras(path: Path, outcome: Outcome) -> Report:
     return Report(str(path), "none", "none", script_error=error)
 
 
-def _judge(script: str, watch: Watch, outcome: Outcome, chosen: Sequence[Rule]) -> Report:
+def _judge(script: str, watch: Watch, outcome: Outcome, chosen: Sequence[Rule], course: bool) -> Report:
     from lossproof.capture.loose import loose_captures, what_loops_hid
 
     run = watch.run
     hidden = what_loops_hid(run)
     run.captures += list(loose_captures(run))
-    report = _report(script, run, chosen)
+    report = _report(script, run, chosen, course)
     error = script_error_of(outcome, any(capture.shortened for capture in run.captures))
     seen = [*(one.error for one in run.captures), *(one.error for one in run.saved), *(one.error for one in run.loaded)]
     if error is not None and any(one is outcome.exception for one in seen if one is not None):
@@ -245,13 +247,13 @@ def _judge(script: str, watch: Watch, outcome: Outcome, chosen: Sequence[Rule]) 
     return replace(report, script_error=error, notices=tuple(notices))
 
 
-def _report(script: str | None, run: Run, chosen: Sequence[Rule]) -> Report:
+def _report(script: str | None, run: Run, chosen: Sequence[Rule], course: bool = False) -> Report:
     import keras
 
     from lossproof.audit import audit
 
     with silence():
-        verdict = audit(run, chosen)
+        verdict = audit(run, chosen, course)
     standing, allowed, notices = split_allowed(verdict.findings)
     return Report(
         script=script,

@@ -57,6 +57,7 @@ def check(arguments: list[str]) -> int:
             ignore=_codes(options.ignore),
             backends=_codes(options.backends),
             replicas=options.replicas,
+            course=options.format == "html",
         )
         _write(report, options, stdout)
     if options.debug:

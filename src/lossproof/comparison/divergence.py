@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -43,22 +44,26 @@ class Difference:
     rows: tuple[Row, ...] = ()
     order_only: bool = False
     """Of batches: whether both hold the same rows in another order."""
-    step: int = 0
-    """The step (from 1) at which it shows; 0 before the first."""
+    step: int = 1
+    """The step (from 1) at which it shows."""
+    within: int = 0
+    """Its place among what a step reports and does."""
 
     @property
-    def rank(self) -> tuple[int, int]:
-        """Its place in the order of cause and effect."""
-        return STAGES.index(self.stage), self.step
+    def rank(self) -> tuple[int, int, int]:
+        """Its place in the order of cause and effect: what a later step gets may be made of what an earlier one did."""
+        return self.step, STAGES.index(self.stage), self.within
 
 
 def first_difference(a: Training, b: Training) -> Difference | None:
     """The first stage at which B differs from A by more than rounding explains; None if there is none."""
-    for look in (_model, _weights, _batches, _predictions, _loss, _gradient, _steps):
+    for look in (_model, _weights, partial(_batch, k=0), _predictions, _loss, _gradient):
         found = look(a, b)
         if found is not None:
             return found
-    return None
+    most = max(min(len(a.batches), len(b.batches)), min(len(a.steps), len(b.steps)))
+    seen = ((_batch(a, b, k) if k else None) or _step(a, b, k + 1) for k in range(most))
+    return next((found for found in seen if found is not None), None)
 
 
 def _model(a: Training, b: Training) -> Difference | None:
@@ -117,19 +122,20 @@ def _unseeded(one: Training) -> list:  # type: ignore[type-arg]
     return [v for v in one.variables if v.kind != "seed"]
 
 
-def _batches(a: Training, b: Training) -> Difference | None:
-    for k, (x, y) in enumerate(zip(a.batches, b.batches, strict=False)):
-        left, right = parts_of(x), parts_of(y)
-        names = [[name for name, _ in side] for side in (left, right)]
-        if names[0] != names[1]:
-            rows = (Row("arrays", ", ".join(names[0]), ", ".join(names[1])),)
-            return Difference("batches", f"arrays of batch {k + 1}", 1.0, 0.0, "", rows)
-        for (name, one), (_, two) in zip(left, right, strict=True):
-            if one.shape != two.shape or one.dtype != two.dtype:
-                rows = (Row(name, f"{one.shape} {one.dtype}", f"{two.shape} {two.dtype}"),)
-                return Difference("batches", f"form of {name} in batch {k + 1}", 1.0, 0.0, "", rows, step=0)
-            if distance(one, two) > 4.0 * epsilon_of(one) * scale(one):
-                return _other_rows(a, b, k, name, one, two)
+def _batch(a: Training, b: Training, k: int) -> Difference | None:
+    if k >= min(len(a.batches), len(b.batches)):
+        return None
+    left, right = parts_of(a.batches[k]), parts_of(b.batches[k])
+    names = [[name for name, _ in side] for side in (left, right)]
+    if names[0] != names[1]:
+        rows = (Row("arrays", ", ".join(names[0]), ", ".join(names[1])),)
+        return Difference("batches", f"arrays of batch {k + 1}", 1.0, 0.0, "", rows, step=k + 1)
+    for (name, one), (_, two) in zip(left, right, strict=True):
+        if one.shape != two.shape or one.dtype != two.dtype:
+            rows = (Row(name, f"{one.shape} {one.dtype}", f"{two.shape} {two.dtype}"),)
+            return Difference("batches", f"form of {name} in batch {k + 1}", 1.0, 0.0, "", rows, step=k + 1)
+        if distance(one, two) > 4.0 * epsilon_of(one) * scale(one):
+            return _other_rows(a, b, k, name, one, two)
     return None
 
 
@@ -138,7 +144,7 @@ def _other_rows(a: Training, b: Training, k: int, name: str, one: np.ndarray, tw
     different = int(np.sum([distance(p, q) > 0 for p, q in zip(one, two, strict=True)])) if one.ndim else 1
     rows = [Row(f"first row of {name}", short(one), short(two)), Row("range", range_text(one), range_text(two))]
     what = f"order of the rows: batch {k + 1} holds others" if order else f"values of {name} in batch {k + 1}"
-    return Difference("batches", what, float(different), 0.0, "rows differ", tuple(rows), order_only=order)
+    return Difference("batches", what, float(different), 0.0, "rows differ", tuple(rows), order_only=order, step=k + 1)
 
 
 def _same_rows(a: Training, b: Training) -> bool:
@@ -202,20 +208,19 @@ def _gradient(a: Training, b: Training) -> Difference | None:
     return worst
 
 
-def _steps(a: Training, b: Training) -> Difference | None:
-    for k, (one, two) in enumerate(zip(a.steps, b.steps, strict=False), start=1):
-        stage = "step" if k == 1 else "later"
-        growth = 1.0 if k == 1 else np.sqrt(1.0 / EPSILON) / LAST_PLACES  # rounding errors grow from step to step
-        if one.loss is not None and two.loss is not None:
-            allowed = growth * LAST_PLACES * (_loss_noise(a, b) + EPSILON * scale(np.array(one.loss)))
-            apart = distance(np.array(one.loss), np.array(two.loss))
-            if apart > allowed:
-                rows = (Row(f"loss after step {k}", f"{one.loss:.7g}", f"{two.loss:.7g}"), Row("mode", a.mode, b.mode))
-                return Difference(stage, f"loss that step {k} reports", apart, allowed, "difference", rows, step=2 * k)
-        found = _update(a, b, k, stage)
-        if found is not None:
-            return found
-    return None
+def _step(a: Training, b: Training, k: int) -> Difference | None:
+    if k > min(len(a.steps), len(b.steps)):
+        return None
+    one, two = a.steps[k - 1], b.steps[k - 1]
+    stage = "step" if k == 1 else "later"
+    growth = 1.0 if k == 1 else np.sqrt(1.0 / EPSILON) / LAST_PLACES  # rounding errors grow from step to step
+    if one.loss is not None and two.loss is not None:
+        allowed = growth * LAST_PLACES * (_loss_noise(a, b) + EPSILON * scale(np.array(one.loss)))
+        apart = distance(np.array(one.loss), np.array(two.loss))
+        if apart > allowed:
+            rows = (Row(f"loss after step {k}", f"{one.loss:.7g}", f"{two.loss:.7g}"), Row("mode", a.mode, b.mode))
+            return Difference(stage, f"loss that step {k} reports", apart, allowed, "difference", rows, step=k)
+    return _update(a, b, k, stage)
 
 
 def _loss_noise(a: Training, b: Training) -> float:
@@ -239,7 +244,7 @@ def _update(a: Training, b: Training, k: int, stage: str) -> Difference | None:
             rows.append(Row("largest change", *(f"{scale(update):.6g}" for update in updates)))
             rows += [Row("optimizer", *(_named(side) for side in (a, b))), Row("mode", a.mode, b.mode)]
             what = f"change of the weights in step {k}"
-            worst = Difference(stage, what, size, allowed, "largest difference", tuple(rows), step=2 * k + 1)
+            worst = Difference(stage, what, size, allowed, "largest difference", tuple(rows), step=k, within=1)
     return worst
 
 

@@ -18,6 +18,7 @@ from lossproof.lab.localize.sites import Text
 from lossproof.lab.measured import Parts, measured
 from lossproof.lab.slopes_inside import gradients_inside
 from lossproof.lab.subject import LossSubject, Subject
+from lossproof.lab.subjects import of_the_user
 from lossproof.report.report import TensorCard
 from lossproof.report.traced import Expression, TracedCapture, TracedFunction, TracedTerm, Values
 from lossproof.rules.rule import NotApplicable
@@ -47,12 +48,10 @@ def traced_capture(lab: Lab, gradients: bool) -> TracedCapture:
     unseen: list[str] = []
     shown: set[tuple[str, int | None, str, int]] = set()
     try:
-        subjects = sorted(lab.subjects, key=lambda one: isinstance(one, LossSubject))
+        subjects = sorted(of_the_user(lab.subjects), key=lambda one: isinstance(one, LossSubject))
     except NotApplicable as reason:
         subjects = []
         unseen.append(str(reason))
-    if any(isinstance(one, LossSubject) for one in subjects):  # the methods of `lp.Trainer` are none of the user's
-        subjects = [one for one in subjects if isinstance(one, LossSubject) or is_user_function(one.function)]
     for subject in subjects:
         term = _traced_term(lab, subject, gradients)
         keys = {(f.where.file, f.where.cell, f.name, f.where.line) for f in term.functions if f.depth == 0}

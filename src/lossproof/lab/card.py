@@ -10,6 +10,7 @@ import numpy as np
 from lossproof.lab.gradients import weight_gradients
 from lossproof.lab.lab import Lab
 from lossproof.lab.subject import Subject
+from lossproof.lab.subjects import of_the_user
 from lossproof.report.report import CaptureCard, TensorCard, TermCard
 from lossproof.rules.rule import NotApplicable
 
@@ -23,7 +24,7 @@ def card_of(lab: Lab) -> CaptureCard:
     got = trainable = None
     without: tuple[str, ...] = ()
     try:
-        terms = [term_card(lab, subject) for subject in lab.subjects]
+        terms = [term_card(lab, subject) for subject in of_the_user(lab.subjects)]
         regularization = sum(lab.forward_losses) if lab.forward_losses else None
         total = lab.total
         gradients = lab.once(weight_gradients)

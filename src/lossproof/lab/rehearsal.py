@@ -51,7 +51,7 @@ def rehearse(lab: Lab, batches: Sequence[Batch]) -> Rehearsal:
     rows: list[int] = []
     began = None
     with running_backend().repeatable(), restored(lab.model):
-        runner = _runner(lab)
+        runner = runner_of(lab)
         for batch in batches:
             losses.append(runner.train(batch))
             rows.append(rows_of(batch))
@@ -69,48 +69,57 @@ def rows_of(batch: Batch) -> int:
     return int(leaves[0].shape[0]) if leaves else 1
 
 
-class _Runner:
+class Runner:
     """Steps of TensorFlow and torch, which update the variables in place."""
+
+    state: tuple[list[Any], ...] | None = None
+    """On JAX, what the next step receives."""
 
     def __init__(self, lab: Lab) -> None:
         self.model = lab.capture.model
         self.number = lab.number
 
     def train(self, batch: Batch) -> float:
+        """One step; the loss that it reports of the batch."""
         self.model.reset_metrics()
-        return self._loss(self.model.train_step(_data(batch)))
+        return self._loss(self.model.train_step(data_of(batch)))
 
     def test(self, batch: Batch) -> float:
+        """What `evaluate` says of the batch."""
         self.model.reset_metrics()
-        return self._loss(self.model.test_step(_data(batch)))
+        return self._loss(self.model.test_step(data_of(batch)))
 
     def _loss(self, logs: Any) -> float:
         return float(np.sum(self.number(logs["loss"])))
 
 
-class _Stateless(_Runner):
+class _Stateless(Runner):
     """Steps of JAX, which hand the state on; compiled, as one by one their operations take too long."""
+
+    state: tuple[list[Any], ...]
 
     def __init__(self, lab: Lab) -> None:
         super().__init__(lab)
         self.model.reset_metrics()
-        self.state: tuple[list[Any], ...] = jax_state(self.model)
+        self.state = jax_state(self.model)
         self.fresh = self.state[3]
         self.steps = [lab.backend.stages(step, "jit") for step in (self.model.train_step, self.model.test_step)]
 
     def train(self, batch: Batch) -> float:
-        logs, state = self.steps[0]((*self.state[:3], self.fresh), _data(batch))
+        logs, state = self.steps[0]((*self.state[:3], self.fresh), data_of(batch))
         self.state = tuple(state)
         return self._loss(logs)
 
     def test(self, batch: Batch) -> float:
-        logs, _ = self.steps[1]((self.state[0], self.state[1], self.fresh), _data(batch))
+        logs, _ = self.steps[1]((self.state[0], self.state[1], self.fresh), data_of(batch))
         return self._loss(logs)
 
 
-def _runner(lab: Lab) -> _Runner:
-    return _Stateless(lab) if lab.backend.name == "jax" else _Runner(lab)
+def runner_of(lab: Lab) -> Runner:
+    """What makes the steps; within `restored`."""
+    return _Stateless(lab) if lab.backend.name == "jax" else Runner(lab)
 
 
-def _data(batch: Batch) -> Any:
+def data_of(batch: Batch) -> Any:
+    """What a step takes."""
     return (batch.x, batch.y, batch.sample_weight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -41,6 +42,12 @@ def losses_of(lab: Lab) -> tuple[LossSubject, ...]:
         _, _, weight, name = entry if entry is not None else (None, None, None, None)
         subjects.append(loss_subject(heard, name, weight))
     return tuple(subjects)
+
+
+def of_the_user(subjects: Sequence[Subject]) -> list[Subject]:
+    """Those that a user knows: all but the methods of `lp.Trainer`, where its losses stand beside them."""
+    losses = any(isinstance(one, LossSubject) for one in subjects)
+    return [one for one in subjects if not losses or isinstance(one, LossSubject) or is_user_function(one.function)]
 
 
 def metrics_of(lab: Lab) -> tuple[Subject, ...]:

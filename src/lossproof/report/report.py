@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from lossproof.findings.finding import Finding, Place, Severity
+from lossproof.ledger.course import Course
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -63,6 +64,8 @@ class CaptureCard:
     """How the call was cut short, e.g. "3 of 30 epochs, 2 steps each"; None where it was left alone."""
     unseen: tuple[str, ...] = ()
     """What could not be observed, said plainly."""
+    course: Course | None = None
+    """How it goes on, where that was asked for and it has several parts."""
 
 
 @dataclass(frozen=True)

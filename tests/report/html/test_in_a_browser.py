@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from lossproof.ledger.course import Course
 from lossproof.report.html.check import to_html
 from lossproof.report.report import Report
+
+from .test_run_page import account
 
 pytestmark = pytest.mark.backend("torch")  # a browser knows no backend: once is enough
 HOSTILE = "<img src=x onerror=document.title='hacked'><script>document.title='hacked'</script>"
@@ -55,7 +59,24 @@ def test_names_of_the_user_do_nothing(
     assert opened.page.title() != "hacked"
     assert opened.page.locator("img").count() == 0
     shown = opened.page.locator(".plot .ytick text").all_text_contents()
-    assert any("onerror" in text for text in shown), "the chart shows the name as it is"
+    assert any(text.endswith("/script>") for text in shown), "the chart shows the name as it is"
+    opened.page.locator(".plot .bars path").first.hover(force=True)
+    assert "onerror" in opened.page.locator(".hoverlayer").first.text_content()
+    assert opened.page.title() != "hacked"
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_the_first_steps_are_drawn_whatever_their_parts_are_called(
+    many: Report, open_page: Callable[..., Any], poisoned: Callable[[Any, str], Any], width: int
+) -> None:
+    course = Course(account(0), tuple(account(k) for k in range(4)), "", (0, 10), {"kl": (0.0, 1.0)})
+    card = replace(many.captures[1], course=poisoned(course, HOSTILE))
+    opened = open_page(to_html(replace(many, captures=(card,))), width=width)
+    assert opened.said == []
+    assert opened.asked == []
+    assert opened.page.title() != "hacked"
+    assert opened.page.locator(".plot .main-svg:first-child").count() == 8
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_a_keyboard_reaches_what_a_mouse_does(many: Report, open_page: Callable[..., Any]) -> None:

@@ -13,6 +13,8 @@ from lossproof.report.wording import Value, number
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
 _HEIGHT = 320
 _ROW = 44
+_NAME = 18
+"""Letters of a name beside an axis; the whole name stands in the table and where the pointer is."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def _figure(traces: Sequence[Any], *, height: int = _HEIGHT, **layout: Any) -> M
         font={"family": "inherit"},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        legend={"orientation": "h", "y": -0.2},
+        legend={"orientation": "h", "x": 0.0, "y": 1.0, "yanchor": "bottom"},
         **layout,
     )
     figure.update_xaxes(automargin=True)
@@ -59,6 +61,17 @@ def plain_text(name: str) -> str:
     return name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def _labelled(names: Sequence[str]) -> dict[str, Any]:
+    """An axis of names, each in its place whatever it is called."""
+    texts = [
+        plain_text(
+            name if len(name) <= _NAME else f"{name[: _NAME // 2]}\N{HORIZONTAL ELLIPSIS}{name[-_NAME // 2 + 1 :]}"
+        )
+        for name in names
+    ]
+    return {"tickmode": "array", "tickvals": list(range(len(names))), "ticktext": texts}
+
+
 def bars(title: str, caption: str, parts: Mapping[str, float], unit: str) -> Chart:
     """One bar for each part, from 0 to its value."""
     from plotly import graph_objects
@@ -66,13 +79,17 @@ def bars(title: str, caption: str, parts: Mapping[str, float], unit: str) -> Cha
     names = list(parts)
     bar = graph_objects.Bar(
         x=[parts[name] for name in names],
-        y=[plain_text(name) for name in names],
+        y=list(range(len(names))),
         orientation="h",
         marker={"color": [COLOURS[k % len(COLOURS)] for k in range(len(names))]},
-        hovertemplate="%{y}: %{x:.4g}<extra></extra>",
+        customdata=[plain_text(name) for name in names],
+        hovertemplate="%{customdata}: %{x:.4g}<extra></extra>",
     )
     figure = _figure(
-        [bar], height=80 + _ROW * len(names), xaxis={"title": {"text": unit}}, yaxis={"autorange": "reversed"}
+        [bar],
+        height=80 + _ROW * len(names),
+        xaxis={"title": {"text": unit}},
+        yaxis={**_labelled(names), "autorange": "reversed"},
     )
     return Chart(title, caption, figure, Table(("", unit), tuple((n, number(parts[n])) for n in names)))
 
@@ -95,7 +112,13 @@ def curves(
         )
         for name, values in series.items()
     ]
-    figure = _figure(traces, xaxis={"title": {"text": "step"}}, yaxis={"title": {"text": unit}}, hovermode="x unified")
+    figure = _figure(
+        traces,
+        xaxis={"title": {"text": "step"}},
+        yaxis={"title": {"text": unit, "standoff": 12}},
+        hovermode="x unified",
+        showlegend=True,
+    )
     rows = [
         (str(step), *(number(values[k]) for values in series.values()))
         for k, step in enumerate(steps)
@@ -111,7 +134,7 @@ def _few(steps: Sequence[int], most: int = 50) -> set[int]:
 
 
 def heat_map(
-    title: str, caption: str, rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[Value]],
+    title: str, caption: str, rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float | None]],
     span: tuple[float, float], unit: str,
 ) -> Chart:  # fmt: skip
     """A cell for each row and column, its colour between the ends of `span`, its number written in it."""
@@ -122,16 +145,18 @@ def heat_map(
     scale = "RdBu" if span[0] < 0 < span[1] else [[0.0, "#e6eef5"], [1.0, COLOURS[0]]]
     cells = graph_objects.Heatmap(
         z=[list(row) for row in values],
-        x=[plain_text(name) for name in columns],
-        y=[plain_text(name) for name in rows],
+        x=list(range(len(columns))),
+        y=list(range(len(rows))),
         zmin=span[0],
         zmax=span[1],
         colorscale=scale,
-        text=shown,
+        text=[["" if value is None else f"{value:z.2f}" for value in row] for row in values],
         texttemplate="%{text}",
-        hovertemplate="%{y}, %{x}: %{text}<extra></extra>",
-        colorbar={"title": {"text": unit}},
+        customdata=[[[plain_text(row), plain_text(column)] for column in columns] for row in rows],
+        hovertemplate="%{customdata[0]}, %{customdata[1]}: " + unit + " %{z:.4g}<extra></extra>",
+        showscale=False,  # each cell has its number in it
     )
-    figure = _figure([cells], height=120 + _ROW * len(rows), yaxis={"autorange": "reversed"})
+    axes = {"xaxis": _labelled(columns), "yaxis": {**_labelled(rows), "autorange": "reversed"}}
+    figure = _figure([cells], height=120 + _ROW * len(rows), **axes)
     body = tuple((name, *cells_of) for name, cells_of in zip(rows, shown, strict=True))
     return Chart(title, caption, figure, Table(("", *columns), body))

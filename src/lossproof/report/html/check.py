@@ -8,8 +8,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from lossproof.findings.finding import Finding, Severity
+from lossproof.ledger.course import Course
 from lossproof.report.card import call_text, facts
-from lossproof.report.html.chart import Chart, Table, bars
+from lossproof.report.html.accounts import account_table, charts_of, composition, parts_of
+from lossproof.report.html.chart import Chart, Table, curves
 from lossproof.report.html.objective import sums, tensors
 from lossproof.report.html.page import page
 from lossproof.report.json import plain
@@ -17,7 +19,7 @@ from lossproof.report.report import CaptureCard, Report
 from lossproof.report.snippet import snippet
 from lossproof.report.table import rows_of
 from lossproof.report.typeset import Typesetter, console_for
-from lossproof.report.wording import SEVERITIES, numbers, place, sentence, totals
+from lossproof.report.wording import SEVERITIES, count, numbers, place, sentence, totals
 
 # Wide enough that no line of source is cut: the browser scrolls.
 _UNCUT = 10_000
@@ -50,7 +52,12 @@ class Objective:
     received: Table
     values: Table
     sentences: tuple[str, ...]
-    chart: Chart | None
+    charts: tuple[Chart, ...]
+    """Of the captured batch."""
+    course: tuple[Chart, ...]
+    """Of the first steps, and of weights as they are scheduled."""
+    course_title: str
+    course_remark: str
 
 
 def to_html(report: Report) -> str:
@@ -60,16 +67,13 @@ def to_html(report: Report) -> str:
         MissingExtra: Jinja2 or Plotly is not installed.
     """
     findings = [_shown(f, report) for f in sorted(report.findings, key=lambda f: SEVERITIES.index(f.severity))]
-    objectives = [
-        Objective(call_text(card), card, tensors(card), sums(card), tuple(facts(card)), _contributions(card))
-        for card in report.captures
-    ]
+    objectives = [_objective(card) for card in report.captures]
     reasons: defaultdict[str, list[str]] = defaultdict(list)
     for code, reason in report.skipped.items():
         reasons[reason].append(code)
     return page(
         "check.html",
-        [one.chart for one in objectives if one.chart is not None],
+        [chart for one in objectives for chart in (*one.charts, *one.course)],
         title=f"lossproof: {report.script or 'report'}",
         report=report,
         totals=totals(report),
@@ -79,6 +83,43 @@ def to_html(report: Report) -> str:
         reasons=reasons,
         allowed=[f"{one.code} {one.name}" + (f" at {place(one.where)}" if one.where else "") for one in report.allowed],
         notices=[sentence(notice) for notice in report.notices],
+    )
+
+
+def _objective(card: CaptureCard) -> Objective:
+    contributions = composition(_contributions(card))
+    course = card.course
+    entries = course.entries if course is not None else ()
+    charts = charts_of(entries)
+    if course is not None and course.schedules:
+        charts.append(_scheduled(course))
+    return Objective(
+        title=call_text(card),
+        card=card,
+        received=tensors(card),
+        values=sums(card) if course is None else account_table(course.batch),
+        sentences=tuple(facts(card)),
+        charts=() if contributions is None else (contributions,),
+        course=tuple(charts),
+        course_title=f"Its first {count(len(entries), 'step')}" if len(entries) > 1 else "Its first step",
+        course_remark=(
+            "Run again from the weights with which training began, without callbacks; everything was put back."
+            if entries
+            else f"Its steps were not run again: {course.unseen}."
+            if course is not None and course.unseen
+            else ""
+        ),
+    )
+
+
+def _scheduled(course: Course) -> Chart:
+    return curves(
+        "Weights as scheduled",
+        "Of the terms whose weight is a schedule, over the steps that the script asks for.",
+        course.at,
+        course.schedules,
+        "weight",
+        stacked=False,
     )
 
 
@@ -115,20 +156,13 @@ def _source(finding: Finding) -> str:
     return "\n".join(lines)
 
 
-def _contributions(card: CaptureCard) -> Chart | None:
-    """What each term adds to the total, where there is more than one part."""
+def _contributions(card: CaptureCard) -> dict[str, float]:
+    """What each part adds to the total: as the account has it, else as far as the card tells."""
+    if card.course is not None:
+        return parts_of(card.course.batch)
     parts = {
         term.name: term.value * (1.0 if term.weight is None else term.weight)
         for term in card.terms
         if term.value is not None
     }
-    if card.regularization is not None:
-        parts["regularization"] = card.regularization
-    if len(parts) < 2:
-        return None
-    return bars(
-        "What the total is made of",
-        "Each term on the captured batch, times its weight.",
-        parts,
-        "contribution to the loss",
-    )
+    return parts if card.regularization is None else {**parts, "regularization": card.regularization}
