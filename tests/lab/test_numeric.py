@@ -130,3 +130,16 @@ def test_a_logarithm_cut_off_close_by_is_no_noise(gap: float, last_place: float)
     noise = noise_of(loss, "float64")
     found = slope(loss, "float64", loss(0.0), noise)
     assert not (found.contradicts(truth) and holds_closer(loss, "float64", loss(0.0), noise, found, truth))
+
+
+@pytest.mark.parametrize("slope_in_stairs", [8.0, 0.13, 8.2])
+def test_stairs_that_are_met_evenly_are_noise(slope_in_stairs: float) -> None:
+    """A sum in float32 whose steps are whole multiples of the last place, where third differences see nothing."""
+    spacing, stair = 32.0 * 16.0 * 2.0**-23, 2.0**-24
+    truth = slope_in_stairs * stair / spacing
+
+    def total(t: float) -> float:
+        return 0.9 + round(truth * t / stair) * stair
+
+    found = slope(total, "float64", total(0.0))
+    assert abs(found.value - truth) <= found.error

@@ -21,6 +21,7 @@ from lossproof.lab.minimised import minimised
 from lossproof.lab.predictions import look, look_here, tensor_like
 from lossproof.lab.reach import Found, captured_rows, census, whole
 from lossproof.lab.received import Batch
+from lossproof.lab.slopes import slope_of_entry
 from lossproof.lab.subject import Subject, take
 from lossproof.lab.subjects import loss_subject
 from lossproof.lab.trouble import Cure, Kind, Reach, Trouble, example, finite, kind_of, measure
@@ -72,7 +73,7 @@ def in_loss(lab: Lab, subject: Subject, reach: Reach, found: Found | None) -> It
     size = subject.batch_size
     rows = culprits(lab, at, kind, size, bad_rows(lab, subject, point, kind))
     cure = _filled(lab, point, kind, found) or without(lab, at, point, kind, rows, size)
-    cure = cure or _nudged(lab, subject, point, kind)
+    cure = cure or _nudged(lab, subject, point, kind) or by_differences(lab, subject, point, kind)
     if cure is None:
         return
     first = int(rows[0]) if len(rows) else 0
@@ -261,6 +262,19 @@ def _nudged(lab: Lab, subject: Subject, point: Point, kind: Kind) -> Cure | None
     if after is None or not finite(after, kind):
         return None
     return Cure("predictions that are nearly right", measure(point, kind), measure(after, kind))
+
+
+def by_differences(lab: Lab, subject: Subject, point: Point, kind: Kind) -> Cure | None:
+    """The first entry of the gradient that is not finite, by differences of the value: it has a slope there."""
+    entries = ((leaf, gradient) for leaf, gradient in enumerate(point.gradients) if gradient is not None)
+    leaf, gradient = next((one for one in entries if not np.isfinite(one[1]).all()), (0, None))
+    if kind != "gradient" or gradient is None:
+        return None
+    index = tuple(int(i) for i in np.argwhere(~np.isfinite(gradient))[0])
+    found = lab.attempt(partial(slope_of_entry, lab, subject, leaf, index))
+    if found is None or not np.isfinite(found.error):
+        return None
+    return Cure("an entry of it by finite differences of the value", measure(point, kind), float(found.value))
 
 
 def worst(point: Point, kind: Kind, row: int) -> tuple[int, ...]:

@@ -49,6 +49,9 @@ class Averaged:
     """The mean over batches of the same size, of the rows in random orders."""
     error: float
     """The standard error of `at_once`, by a jackknife of random groups of rows."""
+    gap_error: float
+    """That of the difference, from the ratio of both on the same rows by a jackknife of random groups of batches, where
+    the difference is half of one of them; else infinite."""
     values: tuple[float, ...]
     """The metric of each batch."""
     rows: int
@@ -62,10 +65,13 @@ class Averaged:
     def misleads(self) -> bool:
         """Whether the metric has a value for the data, and what is reported is another number.
 
-        The report is another number beyond three standard errors and rounding.
+        The report is another number beyond three standard errors of the value and rounding. Rare large rows make the
+        value itself uncertain; then it is one beyond three standard errors of the difference that is wrong by half.
         """
         noise = rounding("float32", max(abs(self.by_batches), abs(self.at_once)), self.rows)
-        return self.error > 0.0 and self._has_value and abs(self.by_batches - self.at_once) > 3.0 * self.error + noise
+        gap = abs(self.by_batches - self.at_once)
+        least = 3.0 * min(self.error, self.gap_error) + noise
+        return self.error > 0.0 and self._has_value and gap > least
 
     @property
     def _has_value(self) -> bool:
@@ -234,22 +240,37 @@ def _compare(lab: Lab, subject: Any, pairs: list[Pair], data: str, made_up: bool
     orders = [order, *(random.permutation(rows) for _ in range(3))]
     at_random = value([_part(whole, part) for one in orders for part in np.array_split(one, len(pairs))])
     left_out = [value([_part(whole, np.sort(np.setdiff1d(order, group)))]) for group in np.array_split(order, GROUPS)]
-    error = np.sqrt((GROUPS - 1) / GROUPS * np.sum((np.array(left_out) - np.mean(left_out)) ** 2))
+    by_batches, at_once = value(pairs), value([whole])
+    gap_error = np.inf
+    if abs(by_batches - at_once) > 0.5 * min(abs(by_batches), abs(at_once)):
+        batches, shares = np.arange(rows).reshape(len(pairs), size), []
+        for group in np.array_split(random.permutation(len(pairs)), min(GROUPS, len(pairs))):
+            rest = np.delete(batches, group, axis=0)
+            without = value([_part(whole, rest.ravel())])
+            shares.append(value([_part(whole, one) for one in rest]) / without if without else np.nan)
+        gap_error = _jackknife(shares) * abs(at_once)
     measured = Averaged(
         subject=subject,
-        by_batches=value(pairs),
-        at_once=value([whole]),
+        by_batches=by_batches,
+        at_once=at_once,
         of_quarters=float(np.mean(quarters)),
         at_random=at_random,
-        error=float(error),
+        error=_jackknife(left_out),
+        gap_error=gap_error,
         values=tuple(value([pair]) for pair in pairs),
         rows=rows,
         batch_size=size,
         data=data,
         made_up=made_up,
     )
-    numbers = [measured.by_batches, measured.at_once, measured.of_quarters, measured.at_random, error]
+    numbers = [measured.by_batches, measured.at_once, measured.of_quarters, measured.at_random, measured.error]
     return measured if np.isfinite(numbers).all() else None
+
+
+def _jackknife(left_out: Sequence[float]) -> float:
+    """The standard error of a value, from its values with one group of the data left out."""
+    count = len(left_out)
+    return float(np.sqrt((count - 1) / count * np.sum((np.array(left_out) - np.mean(left_out)) ** 2)))
 
 
 def _made_of_targets(pairs: list[Pair]) -> list[Pair] | None:

@@ -15,7 +15,7 @@ from lossproof.capture.place import place_of_function
 from lossproof.capture.userfiles import is_user_file
 from lossproof.findings.finding import Severity
 from lossproof.lab.births import birth_in_model, birth_of_gradient, numbers_at
-from lossproof.lab.blame import bad_rows, counts, culprits, subjects_on, without, worst
+from lossproof.lab.blame import bad_rows, by_differences, counts, culprits, subjects_on, without, worst
 from lossproof.lab.blind import Point, quiet
 from lossproof.lab.lab import Lab
 from lossproof.lab.predictions import float_leaves, with_float_leaves
@@ -92,7 +92,7 @@ def _in_loss(lab: Lab, subject: Subject, found: Found | None) -> Trouble | None:
 
     size = subject.batch_size
     rows = bad_rows(lab, subject, point, "gradient")
-    cure = without(lab, at, point, "gradient", rows, size)
+    cure = without(lab, at, point, "gradient", rows, size) or by_differences(lab, subject, point, "gradient")
     if cure is None:
         return None
     return Trouble(

@@ -175,6 +175,36 @@ def _along_directions(
     return comparisons
 
 
+def slope_of_entry(lab: Lab, subject: Subject, leaf: int, index: tuple[int, ...]) -> Slope:
+    """The numeric derivative of a subject's total for one entry of its predictions, in float64 where its code allows it.
+
+    Args:
+        lab: The laboratory.
+        subject: What is differentiated.
+        leaf: Which of the floating point predictions.
+        index: The entry.
+    """
+
+    def measured(at: Subject, dtype: str) -> Slope:
+        points = [lab.number(one).astype("float64") for one in float_leaves(lab, at)]
+        like = [keras.backend.standardize_dtype(one.dtype) for one in float_leaves(lab, at)]
+        size = abs(points[leaf][index]) or float(np.sqrt(np.mean(points[leaf] ** 2))) or 1.0
+
+        def along(t: float) -> float:
+            moved = [point.copy() for point in points]
+            moved[leaf][index] += t * size
+            tensors = [lab.backend.tensor(one, dtype=d) for one, d in zip(moved, like, strict=True)]
+            with quiet(lab):
+                return float(lab.number(with_float_leaves(lab, at, tensors).total()))
+
+        found = slope(along, dtype, along(0.0))
+        return replace(found, value=found.value / size, error=found.error / size)
+
+    with lab.backend.double_precision():
+        found = lab.attempt(lambda: measured(widened(subject), "float64"))
+    return found if found is not None else measured(subject, "float32")
+
+
 def _direction(random: np.random.Generator, point: np.ndarray, relative: bool) -> np.ndarray:
     """Random numbers times the size of each element (so that signs and domains are kept), or of all of them."""
     size = np.abs(point) if relative else np.sqrt(np.mean(point**2)) or 1.0

@@ -31,9 +31,11 @@ class WrongAxis:
     """The shape that it returns with the axes exchanged."""
     before: float
     after: float
-    """The mean of what it returns, and with the axes exchanged."""
+    """The mean of what it returns, and with the axes exchanged; with the sample weights, where there are any."""
     twice: float
-    """The mean of what it returns for a batch that holds the same rows twice."""
+    """The mean of what it returns for a batch that holds the same rows twice, without weights."""
+    weighted: bool
+    """Whether sample weights act on `before` and `after`."""
 
 
 def losses_with_values(lab: Lab) -> tuple[LossSubject, ...]:
@@ -71,9 +73,23 @@ def wrong_axis(lab: Lab, subject: LossSubject) -> WrongAxis | None:
         follows = [a == size and b == size // 2 for a, b in zip(turned.shape, smaller.shape, strict=True)]
         if sum(follows) == 1 and _adds_up_errors(lab, bare):
             twice = lab.unreduced(bare.rows(np.tile(np.arange(size), 2)))
-            means = [float(np.mean(values)) for values in (whole, turned, twice)]
-            return WrongAxis(subject, axis, whole.shape, turned.shape, *means)
+            before, after, twofold = (float(np.mean(values)) for values in (whole, turned, twice))
+            weighted = _weighted(lab, subject, whole, turned, follows.index(True))
+            if weighted is not None:
+                before, after = weighted
+            return WrongAxis(subject, axis, whole.shape, turned.shape, before, after, twofold, weighted is not None)
     return None
+
+
+def _weighted(
+    lab: Lab, subject: LossSubject, whole: np.ndarray, turned: np.ndarray, rows: int
+) -> tuple[float, float] | None:
+    """The weighted means of a single value for the batch, as Keras takes it, and of one per sample."""
+    if subject.sample_weight is None or whole.size != 1:
+        return None
+    weights = lab.number(subject.sample_weight).reshape(subject.batch_size, -1).mean(axis=1)
+    each = np.moveaxis(turned, rows, 0).reshape(subject.batch_size, -1).mean(axis=1)
+    return lab.value(subject), float(np.mean(each * weights))
 
 
 def _turned(subject: LossSubject, axis: int) -> LossSubject:

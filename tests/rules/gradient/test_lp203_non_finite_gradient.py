@@ -59,6 +59,21 @@ def test_a_replaced_operand_is_well() -> None:
     assert findings(compiled(network(), over_replaced), y) == []
 
 
+def signed_root(x: Any) -> Any:
+    return ops.where(x >= 0.0, ops.sqrt(x), -ops.sqrt(-x))
+
+
+def test_a_where_that_spoils_every_row_is_held_against_differences() -> None:
+    """No row can be left out, and no point is special: what is finite is the slope of the value."""
+    model = compiled(network(), lambda t, p: ops.mean(ops.abs(signed_root(t) - signed_root(p)), axis=-1))
+    found = gradient_of(model, REAL)
+    p = np.asarray(model.predict(X[:32], verbose=0), "float64")
+    assert np.isnan(found.counterfactual.before)
+    root = np.sign(REAL[:32]) * np.sqrt(np.abs(REAL[:32]))
+    slopes = np.sign(np.sign(p) * np.sqrt(np.abs(p)) - root) * 0.5 / np.sqrt(np.abs(p)) / p.size
+    assert found.counterfactual.after == pytest.approx(slopes[0, 0], rel=0.01), found.counterfactual
+
+
 def distance(y_true: Any, y_pred: Any) -> Any:
     """0 for a row without a valid entry, with an infinite slope."""
     valid = ops.cast(y_true != 0.0, "float32")

@@ -86,6 +86,20 @@ def test_a_mean_is_the_same_number() -> None:
     assert found.counterfactual.before == pytest.approx(found.counterfactual.after, rel=1e-5)
 
 
+def test_a_single_column_with_weights() -> None:
+    """The one value that is left is multiplied with every weight; without weights it is the mean of the rows."""
+    trust = np.linspace(0.01, 1.0, SIZE).astype("float32")
+    model = compiled(linear(1), lambda t, p: ops.mean(ops.square(t - p), axis=0))
+    errors = ((predicted(model) - Y[:, :1].astype("float64")) ** 2).ravel()
+    report = lossproof.check(model, X, Y[:, :1], sample_weight=trust, select=["LP103", "LP104"])
+    (found,) = report.findings
+    assert (found.code, found.severity) == ("LP104", Severity.ERROR)
+    assert found.counterfactual.before == pytest.approx(errors.mean() * trust.mean(), rel=1e-4)
+    assert found.counterfactual.after == pytest.approx((errors * trust).mean(), rel=1e-4)
+    (note,) = findings(model, Y[:, :1])
+    assert note.severity == Severity.NOTE
+
+
 def test_steps_of_a_sequence() -> None:
     steps = np.stack([Y, 0.5 * Y, -Y, Y + 1.0], axis=1)
     inputs = keras.Input((4,))

@@ -125,6 +125,21 @@ def test_a_rare_class_in_any_order() -> None:
     assert found.counterfactual.before < found.counterfactual.after
 
 
+def rmse(y_true: Any, y_pred: Any) -> Any:
+    return ops.sqrt(ops.mean(ops.square(y_true - y_pred)))
+
+
+def test_a_root_over_rare_large_rows() -> None:
+    """Most batches hold none of them, so that the mean of roots is far from the root of the mean."""
+    y = Y.copy()
+    y[np.random.default_rng(5).choice(ROWS, ROWS // 100, replace=False)] += 200.0
+    predicted, (found,) = trained(rmse, y, batch_size=16)
+    squares = ((y - predicted) ** 2).ravel()
+    assert found.counterfactual.after == pytest.approx(np.sqrt(squares.mean()), rel=1e-4)
+    by_batch = np.sqrt(squares[: ROWS // 16 * 16].reshape(-1, 16).mean(axis=1))
+    assert found.counterfactual.before == pytest.approx(by_batch.mean(), rel=1e-4)
+
+
 # Innocent -----------------------------------------------------------------------------------------------------------
 
 
@@ -187,6 +202,11 @@ class R2OfTheEpoch(keras.metrics.Metric):
 )
 def test_means_and_what_has_no_value(metric: Any, y: np.ndarray) -> None:
     _, found = trained(metric, y)
+    assert not found
+
+
+def test_a_root_over_ordinary_rows() -> None:
+    _, found = trained(rmse, Y, SHUFFLED)
     assert not found
 
 

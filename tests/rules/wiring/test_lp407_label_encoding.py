@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 
 import lossproof
 from lossproof.capture.watch import Watch
@@ -116,3 +117,58 @@ HEALTHY = {
 def test_what_fits_is_silent(name: str) -> None:
     loss, y, kwargs = HEALTHY[name]
     assert not found(model(), loss, y, **kwargs)
+
+
+# Margin losses ------------------------------------------------------------------------------------------------------
+
+SIDES = (X[:, :1] + 0.3 * rng.normal(size=(SIZE, 1)) > 0.0).astype("float32")
+
+
+def scorer(activation: Any = None) -> Any:
+    keras.utils.set_random_seed(2)
+    return keras.Sequential([keras.Input((3,)), layers.Dense(1, activation=activation)])
+
+
+def hinge(y_true: Any, y_pred: Any) -> Any:
+    return ops.mean(ops.maximum(1.0 - y_true * y_pred, 0.0), axis=-1)
+
+
+MARGINS: dict[str, tuple[Any, Callable[[np.ndarray], np.ndarray]]] = {
+    "hinge": (hinge, lambda m: np.maximum(1.0 - m, 0.0)),
+    "squared": (lambda t, p: ops.square(ops.relu(1.0 - t * p)), lambda m: np.maximum(1.0 - m, 0.0) ** 2),
+    "logistic": (lambda t, p: ops.mean(ops.softplus(-t * p), axis=-1), lambda m: np.log1p(np.exp(-m))),
+    "scalar": (lambda t, p: ops.mean(ops.relu(1.0 - t * p)), lambda m: np.maximum(1.0 - m, 0.0)),
+}
+
+
+@pytest.mark.parametrize("name", MARGINS)
+def test_a_margin_loss_wants_signs(caught: Caught, name: str) -> None:
+    loss, of_margin = MARGINS[name]
+    net = scorer()
+    w, b = (np.asarray(v, "float64") for v in net.get_weights())
+    score = X @ w + b
+    (finding,) = caught("LP407", net, X, SIDES, {"loss": loss}, batch_size=SIZE)
+    assert finding.evidence["samples without gradient"] == int((SIDES == 0).sum())
+    assert finding.counterfactual.before == pytest.approx(of_margin(SIDES * score).mean(), rel=1e-5)
+    assert finding.counterfactual.after == pytest.approx(of_margin((2.0 * SIDES - 1.0) * score).mean(), rel=1e-5)
+
+
+def test_signs_raise_nothing_and_neither_does_keras_own(caught: Caught) -> None:
+    assert caught("LP407", scorer(), X, 2.0 * SIDES - 1.0, {"loss": hinge}, batch_size=SIZE) == []
+    for loss in ("hinge", "squared_hinge", "binary_crossentropy", "mse"):
+        assert caught("LP407", scorer("sigmoid"), X, SIDES, {"loss": loss}, batch_size=SIZE) == []
+
+
+OF_A_MASK = {
+    "a loss that the model returns": lambda t, p: t * p,
+    "a critic": lambda t, p: -ops.mean(t * p),
+    "an error where the mask is 1": lambda t, p: t * ops.square(p),
+    "a barrier where the mask is 1": lambda t, p: t * ops.softplus(-p),
+    "positives alone, and a prior": lambda t, p: ops.relu(1.0 - t * p) + 0.1 * ops.square(p),
+    "an exponential rate": lambda t, p: ops.exp(p) - t * p,
+}
+
+
+@pytest.mark.parametrize("name", OF_A_MASK)
+def test_a_product_with_a_mask_is_no_margin(caught: Caught, name: str) -> None:
+    assert caught("LP407", scorer(), X, SIDES, {"loss": OF_A_MASK[name]}, batch_size=SIZE) == []

@@ -78,12 +78,16 @@ model.fit(x, y, sample_weight=trust, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.wrong_axis import wrong_axis
+
         if not lab.losses:
             raise NotApplicable("no loss returns a value to Keras")
         for subject in lab.losses:
             value = lab.unreduced(subject)
             if value.size != 1 or subject.batch_size < 2:
                 continue
+            if subject.sample_weight is not None and value.ndim and lab.once(wrong_axis, subject) is not None:
+                continue  # LP104 says why
             if subject.sample_weight is not None:
                 yield from self._weights(lab, subject)
             elif value.ndim == 0:  # of shape (1,) LP104 tells

@@ -102,6 +102,11 @@ model.fit(x, y, verbose=0)
             )
         elif harmless:
             explanation += "The mean is the same either way; sample weights or class weights could not be applied."
+        elif found.weighted:
+            explanation += (
+                "Keras multiplies its single value with the weight of every sample, so that only the mean of the weights "
+                "acts: which sample has which makes no difference. Nothing raises."
+            )
         else:
             explanation += (
                 "Keras takes the mean of these as if they were samples, so the value is not the mean over samples, and it "
@@ -126,10 +131,11 @@ model.fit(x, y, verbose=0)
                 change=f"the batch axis and axis {found.axis} exchanged",
                 before=found.before,
                 after=found.after,
+                label="weighted loss" if found.weighted else "loss on this batch",
                 columns=("as written", "one per sample"),
                 rows=(
                     Row("what the function returns", str(found.returned), str(found.meant)),
-                    Row("the same rows twice in the batch", found.twice, found.after),
+                    *(() if found.weighted else (Row("the same rows twice in the batch", found.twice, found.after),)),
                 ),
             ),
             fix=Fix("Reduce over the last axes, not over axis 0: `axis=-1` gives one value per sample."),

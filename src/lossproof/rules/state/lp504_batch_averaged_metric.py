@@ -27,7 +27,9 @@ constant targets, count as much as all others, and the result changes with the b
 
 **Proof.** The metric is evaluated on the script's own batches of equal size, and on all of their rows at once. The
 difference is reported where it is larger than three standard errors of the value (jackknife over 16 random groups of
-rows), so that it changes what the number says; a root of a mean on ordinary batches stays below. The metric must have a
+rows), so that it changes what the number says; a root of a mean on ordinary batches stays below. Where rare large rows
+make the value itself uncertain, it is reported where it is half of the number and larger than three standard errors of
+the difference on the same rows (jackknife over groups of batches). The metric must have a
 value for the data: the mean over four random quarters lies within two standard errors of it (or within half of it, where
 batches of the same size in a random order are near it, so that the order of the rows makes the difference). A sum would be
 four times smaller, and a metric that compares the rows of a batch with one another on purpose (which of these 32 is the

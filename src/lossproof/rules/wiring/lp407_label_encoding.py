@@ -11,10 +11,11 @@ from lossproof.rules.rule import NotApplicable, Rule
 if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
     from lossproof.lab.labels import FirstOnly, Recoded
+    from lossproof.lab.margins import Unsigned
 
 
 class LabelEncoding(Rule):
-    """Class numbers for one-hot rows, class numbers counted from 1, class weights on several labels."""
+    """Class numbers for one-hot rows, or counted from 1; 0 for -1 in a margin loss; class weights on several labels."""
 
     code = "LP407"
     name = "label-encoding"
@@ -24,8 +25,10 @@ class LabelEncoding(Rule):
 A sparse cross-entropy wants class numbers counted from 0, a categorical one wants one-hot rows. The wrong form is refused,
 with an error about shapes that does not speak of labels. Class numbers counted from 1 are worse: TensorFlow on a CPU and
 PyTorch refuse the last class, JAX gives its samples the loss 0, so that it is never learned, and every other class is
-trained under its neighbour's number. `class_weight` looks up one class for each sample, the argmax of its row: of samples
-with several labels it sees the first, of samples with none the class 0.
+trained under its neighbour's number. A margin loss such as a hinge, a function of label times score, wants labels of -1
+and 1; `keras.losses.Hinge` converts 0 and 1, the formula does not: a sample with the label 0 has the same loss whatever is
+predicted, so that training can only raise the scores of all. `class_weight` looks up one class for each sample, the argmax
+of its row: of samples with several labels it sees the first, of samples with none the class 0.
 
 **Proof.** The targets are written in the other encoding: the objective then has a value, every sample has a gradient, or
 the weights of all labels act. The share of samples that this concerns is counted.
@@ -66,9 +69,14 @@ model.fit(x, keras.utils.to_categorical(y, 3), verbose=0)
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         from lossproof.lab.labels import first_label_only, recoded
+        from lossproof.lab.margins import unsigned_labels
 
-        compiled = lab.compiled
-        if len(compiled.outputs.items) != 1:
+        for subject in lab.losses if lab.capture.error is None else ():
+            unsigned = lab.once(unsigned_labels, subject)
+            if unsigned is not None:
+                yield self._margin(lab, unsigned)
+                return
+        if len(lab.compiled.outputs.items) != 1:
             raise NotApplicable("the model has several outputs")
         one = lab.attempt(lambda: lab.once(recoded))
         if one is not None:
@@ -109,6 +117,30 @@ model.fit(x, keras.utils.to_categorical(y, 3), verbose=0)
                 rows=() if failed else (Row("samples without a gradient", one.unseen, 0),),
             ),
             fix=Fix(f"Give the labels as {one.assumed}.", where=lab.capture.where, code=one.code),
+        )
+
+    def _margin(self, lab: Lab, one: Unsigned) -> Finding:
+        name = one.subject.name
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            title=f"the labels are 0 and 1, and {name} wants -1 and 1",
+            where=lab.place(one.subject),
+            measured=f"1 batch of {one.count}",
+            explanation=(
+                f"{name} is a margin loss: a function of label times score. For the label 0 it is the same whatever is "
+                f"predicted: {one.silent} of {one.count} samples get no gradient, and nothing draws a score down. "
+                "Nothing raises."
+            ),
+            evidence={"given": "0 and 1", "assumed": "-1 and 1", "samples without gradient": one.silent},
+            counterfactual=Counterfactual(
+                change="the same labels as -1 and 1",
+                before=one.before,
+                after=one.after,
+                columns=("as written", "recoded"),
+            ),
+            fix=Fix("Give the labels as -1 and 1.", where=lab.capture.where, code="y = 2.0 * y - 1.0"),
         )
 
     def _weights(self, lab: Lab, one: FirstOnly) -> Finding:
