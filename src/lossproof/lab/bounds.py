@@ -92,6 +92,37 @@ def bounds_of(lab: Lab, subject: Subject) -> list[np.ndarray]:
     return found
 
 
+def reached(lab: Lab, subject: Subject, bounds: list[np.ndarray]) -> list[np.ndarray]:
+    """Those of the bounds that training gets to: at twice the weights with which the first prediction is on one.
+
+    A sigmoid is 1 from a logit of 17 on, and there its slope is 0, which ends the training; 0 it is from -104 on. A relu
+    is 0 as it is.
+    """
+    here, layers = _predictions(lab, subject, None, 1.0), []
+    for layer in _layers(lab)[:LAYERS]:
+        layers.append(layer)
+        mirrored = _predictions(lab, subject, layer, -1.0)
+        if not any(np.array_equal(one, other) for one, other in zip(here, mirrored, strict=True)):
+            break
+
+    def there(exponent: int) -> list[list[np.ndarray]]:
+        signs = (2.0**exponent, -(2.0**exponent))
+        return [_predictions(lab, subject, layer, sign) for layer in layers for sign in signs]
+
+    def any_at(found: list[list[np.ndarray]]) -> bool:
+        return any(np.isin(leaf, ends).any() for leaves in found for leaf, ends in zip(leaves, bounds, strict=True))
+
+    low, high = 0, int(np.log2(SCALES[0]))
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if any_at(there(middle)) else (middle + 1, high)
+    found = there(low + 1)
+    return [
+        np.array([value for value in values if any((leaves[i] == value).any() for leaves in found)])
+        for i, values in enumerate(bounds)
+    ]
+
+
 def passes(lab: Lab, subject: Subject, values: list[np.ndarray]) -> bool | None:
     """Whether a gradient of NaN at predictions of these values (for each prediction tensor) gets as far as the weights.
 

@@ -10,7 +10,7 @@ from lossproof.findings.finding import Severity
 from lossproof.lab.births import birth_of_gradient, birth_of_value, numbers_at
 from lossproof.lab.blame import bad_rows
 from lossproof.lab.blind import Point
-from lossproof.lab.bounds import Confident, bounds_of, confident, passes
+from lossproof.lab.bounds import Confident, bounds_of, confident, passes, reached
 from lossproof.lab.lab import Lab
 from lossproof.lab.predictions import float_leaves, look, tensor_like, with_float_leaves
 from lossproof.lab.subject import Subject
@@ -23,7 +23,7 @@ def when_sure(lab: Lab, subject: Subject) -> Trouble | None:
     point = look(lab, subject, guess.leaves) if guess is not None else None
     if point is None or finite(point):
         return None  # wherever the bounds may be
-    bounds = bounds_of(lab, subject)
+    bounds = reached(lab, subject, bounds_of(lab, subject))
     sure = confident(lab, subject, bounds)
     if sure is None:
         return None

@@ -11,6 +11,9 @@ import keras
 import numpy as np
 
 from lossproof import keras_private
+from lossproof.capture.place import place_of_function
+from lossproof.capture.userfiles import is_user_function
+from lossproof.findings.finding import Place
 from lossproof.lab.backends.base import Tensor
 from lossproof.lab.blind import quiet
 from lossproof.lab.compiled import CompiledObjective
@@ -83,6 +86,15 @@ def lost_sample_weights(lab: Lab) -> Lost | None:
     if not differs(here.total, meant, terms=size):
         return None
     return Lost(here.total, react(_reweighted(lab, batch, others[2])).total, meant, meant_changed, *varied)
+
+
+def own_call(lab: Lab) -> tuple[str, Place | None] | None:
+    """The `__call__` that the class of a compiled loss has of the user's, which Keras hands the weights: name and place."""
+    for _, loss, *_ in keras_private.flat_losses(lab.capture.model):
+        call = type(loss).__call__
+        if is_user_function(call):
+            return f"{type(loss).__name__}.__call__", place_of_function(call)
+    return None
 
 
 def _stand_in(varied: tuple[float, float], size: int) -> np.ndarray:

@@ -184,7 +184,6 @@ def counts(y_true: Any, y_pred: Any) -> Any:
 SURE = {
     "no epsilon": (cross_entropy, BINARY, "sigmoid"),
     "an epsilon below float32": (clipped_too_close, BINARY, "sigmoid"),
-    "softmax": (categorical, ONE_HOT, "softmax"),
     "hard bounds": (cross_entropy, BINARY, "hard_sigmoid"),
 }
 
@@ -204,6 +203,7 @@ NOT_REACHED = {
     "an epsilon": (clipped, BINARY, "sigmoid"),
     "softplus tends to 0 and never is": (counts, COUNTS, "softplus"),
     "exponential as well": (counts, COUNTS, "exponential"),
+    "softmax is 0 long after it is 1": (categorical, ONE_HOT, "softmax"),
     "targets inside of the bounds": (cross_entropy, 0.1 + 0.8 * BINARY, "sigmoid"),
 }
 

@@ -173,3 +173,33 @@ def test_loss_weights(how: str, count: int) -> None:
     if findings:
         assert findings[0].title == "loss_weights have no effect"
         assert findings[0].counterfactual.after < findings[0].counterfactual.before
+
+
+class CostlyError(keras.losses.MeanSquaredError):
+    """A cost for large targets, as weights of its own, in the place of those of the samples or times them."""
+
+    def __init__(self, keep: bool) -> None:
+        super().__init__(name="costly")
+        self.keep = keep
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        costs = 1.0 + ops.abs(ops.cast(y_true, "float32")[:, 0])
+        if self.keep and sample_weight is not None:
+            costs = costs * ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
+        return super().__call__(y_true, y_pred, sample_weight=costs)
+
+
+def test_a_loss_class_with_weights_of_its_own() -> None:
+    keras.utils.set_random_seed(3)
+    net = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
+    net.compile(optimizer="sgd", loss=CostlyError(keep=False))
+    w, b = (np.asarray(v, "float64") for v in net.get_weights())
+    each = ((1.0 + np.abs(Y.astype("float64"))) * (X @ w + b - Y) ** 2).ravel()
+    report = lossproof.check(net, X, Y, sample_weight=TRUST, select=["LP405"])
+    assert not report.crashed, report.crashed
+    (found,) = report.findings
+    assert found.counterfactual.before == pytest.approx(each.mean(), rel=1e-5)
+    assert found.counterfactual.after == pytest.approx((each * TRUST).mean(), rel=1e-5)
+    assert found.evidence["method"] == "CostlyError.__call__"
+    net.compile(optimizer="sgd", loss=CostlyError(keep=True))
+    assert not lossproof.check(net, X, Y, sample_weight=TRUST, select=["LP405"]).findings

@@ -1,4 +1,4 @@
-"""LP405: a custom step or `compute_loss` gets weights and does not use them."""
+"""LP405: a custom step, `compute_loss` or `Loss.__call__` gets weights and does not use them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ class DroppedWeights(Rule):
     code = "LP405"
     name = "dropped-weights"
     severity = "error"
-    summary = "loses sample_weight, class_weight or loss_weights in a custom step"
+    summary = "loses sample_weight, class_weight or loss_weights in a custom step or loss"
     explanation = """
 `fit` turns `class_weight` into one weight per sample, and hands it with `sample_weight` to the step as the third element
 of `data`, and to `compute_loss` as `sample_weight`. Keras's own step applies it. A step of the user's that unpacks it and
 leaves it, or a `compute_loss` that calls a loss without it, trains as if no weights had been given. `loss_weights` are
-applied by `Model.compute_loss` alone: a step that adds up losses itself does not see them. Nothing raises.
+applied by `Model.compute_loss` alone: a step that adds up losses itself does not see them. A subclass of `Loss` whose
+`__call__` puts weights of its own in the place of those that it is given loses them as well. Nothing raises.
 
 **Proof.** The step is run with other weights: nought, three times as large, a different one for each sample. Neither the
 loss that it differentiates nor any gradient that it applies moves, where the weighted losses of the samples do.
@@ -91,22 +92,29 @@ model.fit(x, y, class_weight={0: 1.0, 1: 12.0}, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.weights_lost import lost_loss_weights, lost_sample_weights
+        from lossproof.lab.weights_lost import lost_loss_weights, lost_sample_weights, own_call
 
-        if not lab.overrides_compute_loss and not lab.overrides_train_step:
-            raise NotApplicable("Keras's own step applies the weights")
+        own = lab.overrides_compute_loss or lab.overrides_train_step
+        if not own and own_call(lab) is None:
+            raise NotApplicable("Keras's own step and losses apply the weights")
         if not lab.capture.training:
             raise NotApplicable("the model is evaluated, not trained")
         lost = lab.once(lost_sample_weights) if lab.batch.sample_weight is not None else None
         if lost is not None:
             word = "class_weight" if lab.capture.data.get("class_weight") is not None else "sample_weight"
             yield self._finding(lab, word, lost)
-        lost = lab.once(lost_loss_weights)
+        lost = lab.once(lost_loss_weights) if own else None
         if lost is not None:
             yield self._finding(lab, "loss_weights", lost)
 
     def _finding(self, lab: Lab, word: str, lost: Lost) -> Finding:
+        from lossproof.lab.weights_lost import own_call
+
         method = "train_step" if lab.overrides_train_step else "compute_loss"
+        where = lab.place_of_method(method)
+        if not lab.overrides_train_step and not lab.overrides_compute_loss:
+            call = own_call(lab)
+            method, where = ("__call__", lab.capture.where) if call is None else call
         of_losses = word == "loss_weights"
         how = {
             "class_weight": "Keras made one weight per sample of class_weight",
@@ -119,7 +127,7 @@ model.fit(x, y, class_weight={0: 1.0, 1: 12.0}, verbose=0)
             name=self.name,
             severity=Severity.ERROR,
             title=f"{word} {'have' if of_losses else 'has'} no effect",
-            where=lab.place_of_method(method),
+            where=where,
             explanation=(
                 f"{how} ({span}), and this {method} does not use {'them' if of_losses else 'it'}: with other weights, "
                 "neither its loss nor its gradients change. Training is the same as without. Nothing raises."
@@ -138,7 +146,7 @@ model.fit(x, y, class_weight={0: 1.0, 1: 12.0}, verbose=0)
                 if of_losses
                 else "Pass the weights on to the loss"
                 + (": they are the third element of data." if method == "train_step" else "."),
-                where=lab.place_of_method(method),
+                where=where,
                 code=None if of_losses else "loss_fn(y, y_pred, sample_weight=sample_weight)",
             ),
         )
