@@ -69,7 +69,8 @@ def coupling(lab: Lab, subject: Subject) -> Coupling | None:
             return None
         if all(slope.any() for slope in slopes) and not _close(*slopes):
             found: Coupling | None = lab.attempt(partial(_classified, lab, subject, deal, *slopes))
-            return found
+            if found is not None:
+                return found
     return None
 
 
@@ -261,8 +262,11 @@ def _is_mean(lab: Lab, deal: Deal) -> bool:
         return False
     spread = float(np.std(lab.number(leaf) - target.reshape(leaf.shape))) or 1.0
     shifted = deal.subject.changed(y_pred=tensor_like(lab, target.reshape(leaf.shape) + spread, leaf))
-    values = lab.attempt(lambda: Deal(shifted, deal.groups).values(lab))
-    return values is not None and not _apart(sum(values[0]), sum(values[1]), np.abs(values).sum())
+    for groups in _groupings(lab, deal.subject, len(deal.groups[0])):
+        values = lab.attempt(partial(Deal(shifted, groups).values, lab))
+        if values is None or _apart(sum(values[0]), sum(values[1]), np.abs(values).sum()):
+            return False
+    return True
 
 
 def _comparable(lab: Lab, subject: Subject) -> np.ndarray | None:

@@ -143,10 +143,12 @@ class Scene:
 def direction(lab: Lab, subject: Subject) -> Direction | None:
     """The proof that a subject's minimum is not at its targets; None where it is, or where that cannot be told."""
     from lossproof.lab.logged import logged
+    from lossproof.lab.upside_down import on_scores, peaked
 
     for scene in _scenes(lab, subject):
         as_they_are = scene.simplex or not scene.ids
         found = (_compared(scene) or _sharp(scene) or _swapped(scene) or logged(scene)) if as_they_are else None
+        found = found or on_scores(scene) or peaked(scene)
         on_logits = _as_logits(scene) if found is None else None
         found = _sharp(on_logits) if on_logits is not None else found
         if found is not None:
@@ -356,6 +358,9 @@ def _sharp(scene: Scene) -> Direction | None:
         way = [scene.value(start + t * (right - start)) for t in (0.0, 0.25, 0.5, 0.75, 1.0)]
         if not all(scene.lower(a, b) for a, b in pairwise(way[:4])) or scene.lower(way[4], way[3]):
             return None
+    off = [scene.value(opposite + t * (right - opposite)) for t in (0.0, 0.01, 0.02)]
+    if off[1] - off[0] < 0.8 * (off[2] - off[1]):
+        return None  # level at the opposite of the labels: that is what it is for
     if any(scene.lower(perfect, scene.value(p)) for _, p in _around(scene)):
         return None
     away = scene.value(opposite)
@@ -398,8 +403,8 @@ def _worst_at_frequencies(scene: Scene) -> bool:
     """Whether, of predictions that are the same for all, the labels' frequencies are the worst nearby."""
     right = scene.right
     classes = right.shape[-1] if scene.simplex else 1
-    share = np.average(right.reshape(-1, classes), axis=0, weights=_weight_of_cells(scene, right.size // classes))
-    if share.min() <= 0.0 or share.max() >= 1.0:
+    share = _shares(scene, classes)
+    if share is None or share.min() <= 0.0 or share.max() >= 1.0:
         return False
     here = scene.value(np.broadcast_to(share, right.shape).copy())
     for k in range(classes):
@@ -414,14 +419,22 @@ def _worst_at_frequencies(scene: Scene) -> bool:
     return True
 
 
-def _weight_of_cells(scene: Scene, cells: int) -> np.ndarray | None:
-    """The sample weights, repeated for the predictions of a row; None where there is not one for each row."""
-    if scene.subject.sample_weight is None:
+def _shares(scene: Scene, classes: int) -> np.ndarray | None:
+    """The frequencies of the labels, each counted as strongly as the loss pulls at it where nothing is decided.
+
+    Weights of samples and of classes enter there, whoever multiplies them in.
+    """
+    undecided = np.full_like(scene.right, 1.0 / classes if scene.simplex else 0.5)
+    point = scene.lab.attempt(lambda: look(scene.lab, scene.subject, scene.leaves(undecided)))
+    gradient = point.gradients[scene.leaf] if point is not None else None
+    if gradient is None or not np.isfinite(gradient).all():
         return None
-    weights = scene.lab.number(scene.subject.sample_weight).reshape(-1).astype("float64")
-    if len(weights) != len(scene.right) or weights.min() < 0.0 or not weights.any():
-        return None
-    return np.repeat(weights, cells // len(weights))
+    if scene.simplex:
+        pull = np.abs((gradient - gradient.mean(axis=-1, keepdims=True)) * scene.right).reshape(-1, classes).sum(axis=0)
+    else:
+        pull = np.abs(gradient[scene.right == 1.0]).sum()
+    whole = pull.sum() if scene.simplex else np.abs(gradient).sum()
+    return None if not whole else np.atleast_1d(pull / whole)
 
 
 def _counted_together(scene: Scene) -> bool:

@@ -30,7 +30,7 @@ STEADY = 0.1
 """A tail counts as exponential, and a divergence as logarithmic, if its rate is the same within a tenth over the whole
 stretch. Those of other functions are not: the rate of a power changes by 30 % there, that of a Gaussian by 36 %."""
 BEYOND = (4.0, 5.0, 6.0, 7.0)
-FAR = (40.0, 80.0)
+FAR = (40.0, 60.0, 80.0)
 LEAST_RATE = 0.5
 """Of an exponential tail: from 7 to 40 it then falls by e to the 16, below what float32 tells from nothing."""
 SMALL = (0.03, 0.01, 0.003)
@@ -150,17 +150,26 @@ class _Probe:
     def for_logits(self) -> Misread | None:
         subject = self.subject
         undecided, sure = self.at(self.undecided), self.at(1.0)
-        beyond, (least, farther) = [self.at(a) for a in BEYOND], [self.at(a) for a in FAR]
-        values = np.array([undecided, sure, *beyond, least])
-        if not np.isfinite(values).all() or (np.diff(values) > 0.0).any():
+        beyond, far = np.array([self.at(a) for a in BEYOND]), [self.at(a) for a in FAR]
+        if not np.isfinite([undecided, sure, *beyond, *far]).all():
             return None
-        if differs(least, farther, terms=self.given.size, scale=sure):
+        # Smoothed labels make it rise again, in a straight line; what is above that line is the tail.
+        rise = (far[2] - far[0]) / (FAR[2] - FAR[0])
+        line = far[0] + rise * (np.array([self.undecided, 1.0, *BEYOND, FAR[1]]) - FAR[0])
+        if differs(far[1], line[-1], terms=self.given.size, scale=max(abs(sure), abs(far[2]))):
             return None
-        if sure - least <= LEFT * (undecided - least) or not differs(sure, least, terms=self.given.size):
+        if rise < 0.0 and differs(far[0], far[2], terms=self.given.size, scale=sure):
             return None
-        tails = np.array(beyond) - least
+        tails = np.array([undecided, sure, *beyond]) - line[:-1]
+        least = min(far[0], *beyond)
+        if (np.diff([*tails, 0.0]) > 0.0).any():
+            return None
+        kept = LEFT * max(undecided - least, 0.0)
+        if sure - least <= kept or not differs(sure, least, terms=self.given.size):
+            return None
+        tails = tails[2:]
         # float32 gives the tail as a difference: below this there is nothing left to take a rate from.
-        if tails[-1] <= 64.0 * np.finfo("float32").eps * abs(least) or tails[-1] <= 0.0:
+        if tails[-1] <= 64.0 * np.finfo("float32").eps * max(abs(beyond[-1]), abs(line[-2])) or tails[-1] <= 0.0:
             return None
         rates = -np.diff(np.log(tails))
         if not _steady(rates) or rates.min() < LEAST_RATE:
@@ -178,7 +187,7 @@ class _Probe:
             before=self.value(subject, self.given),
             after=self.value(subject, logits),
             sure=sure,
-            sure_after=self.value(self.answered, self._logits(self.hard)),
+            sure_after=min(least, self.value(self.answered, self._logits(self.hard))),
             undecided=undecided,
             least=least,
             dark=0,

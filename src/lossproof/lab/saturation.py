@@ -181,12 +181,15 @@ def _out_of_reach(lab: Lab, subject: Subject, dead: np.ndarray) -> bool:
     return bool(lab.attempt(experiment))
 
 
+def _without_gradient(lab: Lab) -> bool:
+    """Whether no weight gets a gradient from the whole objective, and it has no other parts than the loss."""
+    point = lab.once(captured_point)
+    return point is not None and bool(point.gradients) and point.dark and not lab.forward_losses
+
+
 def _in_both(lab: Lab, subject: Subject, here: np.ndarray, right: np.ndarray, dark: np.ndarray) -> Saturated | None:
     """All weights without a gradient: each wrong prediction lies where the loss is flat and its activation as well."""
-    if lab.capture.model is None or not _flat(lab, subject, dark):
-        return None
-    point = lab.once(captured_point)
-    if point is None or not point.gradients or not point.dark or lab.forward_losses:
+    if lab.capture.model is None or not _flat(lab, subject, dark) or not _without_gradient(lab):
         return None
     value, perfect = _value(lab, subject, here), _value(lab, subject, right)
     if not perfect < value or not differs(perfect, value, terms=here.size):
@@ -200,15 +203,14 @@ def _in_both(lab: Lab, subject: Subject, here: np.ndarray, right: np.ndarray, da
 def _in_the_output(
     lab: Lab, subject: Subject, here: np.ndarray, right: np.ndarray, gradient: np.ndarray
 ) -> Saturated | None:
-    """All weights without a gradient, though the loss pulls at the predictions: the output lies on its flat part."""
-    point = lab.once(captured_point)
-    if point is None or not point.gradients or not point.dark or lab.forward_losses:
-        return None
+    """No weight with a gradient of the loss, though it pulls at the predictions: the output lies on its flat part."""
     heads = [leaf for leaf in keras.tree.flatten(lab.forward.y_pred) if leaf is not None]
     value, perfect = _value(lab, subject, here), _value(lab, subject, right)
     if len(heads) != 1 or not perfect < value or not differs(perfect, value, terms=here.size):
         return None
     pulled = gradient != 0.0
+    if not lab.model.start or not (_without_gradient(lab) or _flat(lab, subject, pulled)):
+        return None
     return Saturated(
         where="output",
         dead=int(pulled.sum()),

@@ -14,7 +14,7 @@ from lossproof.lab.lab import Lab
 from lossproof.lab.localize.events import Event
 from lossproof.lab.localize.shapes import shape_of, tensors
 from lossproof.lab.noise import differs
-from lossproof.lab.predictions import look_here
+from lossproof.lab.predictions import look_here, tensor_like
 from lossproof.lab.subject import LossSubject, Subject, take
 
 
@@ -74,7 +74,7 @@ def spreading(lab: Lab, subject: Subject) -> Spreading | None:
     others = lab.attempt(partial(lab.value, rolled))
     if others is None or not differs(before, others, terms=terms):
         return None  # the targets play no part
-    if not _each_for_itself(lab, bare, axis, targets_repeat):
+    if targets_repeat and not (_each_for_itself(lab, bare, axis) or _better_alike(lab, bare, axis, count)):
         return None
     event = lab.attempt(lambda: _meeting(lab, subject, axis, count))
     return Spreading(subject, axis, count, targets_repeat, shapes, before, alone, reverse, event)
@@ -115,10 +115,8 @@ def _repeated(subject: Subject, axis: int, count: int) -> Subject:
     return written.changed(y_pred=repeat(subject.y_pred)) if len(shape) > axis and shape[axis] == 1 else written
 
 
-def _each_for_itself(lab: Lab, subject: Subject, axis: int, targets_repeat: bool) -> bool:
+def _each_for_itself(lab: Lab, subject: Subject, axis: int) -> bool:
     """Whether each of several outputs has a gradient of its own, which the others do not change."""
-    if not targets_repeat:
-        return True
     rows = np.roll(np.arange(subject.batch_size), 1)
     pred = subject.y_pred
     others = keras.ops.concatenate(
@@ -133,6 +131,27 @@ def _each_for_itself(lab: Lab, subject: Subject, axis: int, targets_repeat: bool
         return False
     a, b = (np.asarray(point.gradients[0]).take(0, axis=axis) for point in points)
     return bool(a.any() and np.linalg.norm(a - b) <= HALF_OF_THE_DIGITS * np.linalg.norm(a))
+
+
+def _better_alike(lab: Lab, subject: Subject, axis: int, count: int) -> bool:
+    """Whether outputs that act together (the length of their error) are best alike, as those of an ensemble are not.
+
+    Tried on outputs that differ among themselves: as captured, and spread over the targets as an ensemble would be. Each
+    time all of them are set to their mean, which must be better.
+    """
+    given, target = lab.number(subject.y_pred), lab.number(subject.y_true)
+    levels = np.quantile(target.astype("float64"), (np.arange(count) + 0.5) / count)
+    spread = np.broadcast_to(np.expand_dims(levels, tuple(range(1, given.ndim - axis))), given.shape)
+    for outputs in (given, spread):
+        alike = np.broadcast_to(outputs.mean(axis=axis, keepdims=True), given.shape)
+        moved = [subject.changed(y_pred=tensor_like(lab, one, subject.y_pred)) for one in (outputs, alike)]
+        values = [lab.attempt(partial(lab.value, one)) for one in moved]
+        if any(value is None or not np.isfinite(value) for value in values):
+            return False
+        apart, tied = values
+        if not tied < apart or not differs(apart, tied, terms=given.size):
+            return False
+    return True
 
 
 def _meeting(lab: Lab, subject: Subject, axis: int, count: int) -> Event | None:

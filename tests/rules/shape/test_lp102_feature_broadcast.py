@@ -88,6 +88,29 @@ def test_in_compute_loss() -> None:
     assert [one.severity for one in findings(model, ONE)] == [Severity.ERROR]
 
 
+def distance(y_true: Any, y_pred: Any) -> Any:
+    return ops.sqrt(ops.sum(ops.square(y_true - y_pred), axis=-1) + 1e-9)
+
+
+def test_outputs_in_one_length() -> None:
+    """The gradient of each output depends on the others, and yet all of them are to be the one target."""
+    model = compiled(linear(3), distance)
+    (found,) = findings(model, ONE)
+    lengths = np.sqrt(((predicted(model) - ONE.astype("float64")) ** 2).sum(axis=-1))
+    assert found.counterfactual.before == pytest.approx(lengths.mean(), rel=1e-5)
+
+
+def energy(y_true: Any, y_pred: Any) -> Any:
+    """Continuous ranked probability score of an ensemble."""
+    among = ops.mean(ops.abs(y_pred[:, :, None] - y_pred[:, None, :]), axis=(1, 2))
+    return ops.mean(ops.abs(y_true - y_pred), axis=-1) - 0.5 * among
+
+
+def fair_energy(y_true: Any, y_pred: Any) -> Any:
+    among = ops.sum(ops.abs(y_pred[:, :, None] - y_pred[:, None, :]), axis=(1, 2)) / 6.0
+    return ops.mean(ops.abs(y_true - y_pred), axis=-1) - 0.5 * among
+
+
 def quantiles(y_true: Any, y_pred: Any) -> Any:
     level = ops.convert_to_tensor([0.1, 0.5, 0.9])
     error = y_true - y_pred
@@ -118,6 +141,8 @@ IDS = np.argmax(Y, axis=1).astype("int32")[:, None]
 SILENT: dict[str, tuple[Any, Callable[[], keras.Model], np.ndarray]] = {
     "quantiles": (quantiles, lambda: linear(3), ONE),
     "mixture": (mixture, lambda: linear(3), ONE),
+    "an ensemble": (energy, lambda: linear(3), ONE),
+    "a fair ensemble": (fair_energy, lambda: linear(3), ONE),
     "best of several": (best_of, lambda: linear(3), ONE),
     "mean of the members": (mean_of_members, lambda: linear(3), ONE),
     "mean and variance": (gaussian, lambda: linear(2), ONE),

@@ -101,7 +101,7 @@ model.fit(x, share, verbose=0)
         of = f" of output {subject.output!r}" if subject.output and len(lab.losses) > 1 else ""
         built_in = lab.place(subject) in (lab.capture.where, getattr(lab.capture.compiled, "where", None))
         if found.where != "loss":
-            title = f"the output{of} is on its flat part for every sample: no weight gets a gradient"
+            title = f"the output{of} is on its flat part for every sample: no weight gets a gradient of the loss"
         else:
             title = f"{found.dead} of {found.wrong} wrong predictions{of} get no gradient"
         return Finding(
@@ -136,7 +136,7 @@ model.fit(x, share, verbose=0)
         if found.where == "output":
             yield (
                 f"{subject.name} pulls at {found.dead} predictions (its gradient for them has the norm {found.slope:.3g}), "
-                f"but all of them ({spread}) lie where their activation is flat, so that not one weight gets a gradient."
+                f"but all of them ({spread}) lie where their activation is flat, so that not one weight gets a gradient of it."
             )
         elif found.where == "both":
             yield (

@@ -31,7 +31,8 @@ differently, or together, and are left alone.
 
 **Proof.** The repetition is written out, and the value stays the same. The outputs (or the target columns) are put in
 the reverse order, and the value stays the same: the objective does not tell them apart. The gradient of one output does
-not depend on the others.
+not depend on the others; or, where it does (the length of the whole error), outputs that are all the same are better than
+outputs that differ, which is not so for an ensemble.
 
 **What to do.** Give the model as many outputs as the targets have columns, or return the output that is meant.
 """
