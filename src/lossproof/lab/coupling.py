@@ -61,9 +61,9 @@ def coupling(lab: Lab, subject: Subject) -> Coupling | None:
     rows = subject.batch_size // 4
     if rows < 1 or subject.y_pred is None or not keras.tree.flatten(subject.y_pred):
         return None
-    bare = _bare(lab, subject)
-    for groups in _groupings(lab, bare, rows):
-        deal = Deal(bare, groups)
+    alone = bare(lab, subject)
+    for groups in _groupings(lab, alone, rows):
+        deal = Deal(alone, groups)
         slopes = [lab.attempt(partial(_slope, lab, deal.batch(0, other))) for other in (1, 3)]
         if any(slope is None for slope in slopes):
             return None
@@ -125,7 +125,8 @@ def _classified(lab: Lab, subject: Subject, deal: Deal, written: np.ndarray, dea
     perfect: float | None = None
     kind: Kind = "wanted"
     if targets_only:
-        if not _follows_targets(lab, deal, written) or _is_mean(lab, deal):
+        follows = _follows_targets(lab, deal.batch(0, 1), written) or _follows_targets(lab, deal.batch(0, 3), dealt)
+        if not follows or _is_mean(lab, deal):
             return None
         if same_direction or meaningful:
             kind = "batching"
@@ -174,7 +175,7 @@ def _number(lab: Lab, subject: Subject) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _bare(lab: Lab, subject: Subject) -> Subject:
+def bare(lab: Lab, subject: Subject) -> Subject:
     """Without sample weights and masks, which Keras brings in after the loss; what a `compute_loss` does is its own."""
     if not isinstance(subject, LossSubject):
         return subject
@@ -235,12 +236,11 @@ def _responds(lab: Lab, subject: Subject, row: int) -> bool:
 # What is meant ----------------------------------------------------------------------------------------------------
 
 
-def _follows_targets(lab: Lab, deal: Deal, written: np.ndarray) -> bool:
-    """Whether the gradient of group A moves when targets of B are moved by 1 %: those that are measurements.
+def _follows_targets(lab: Lab, batch: Subject, written: np.ndarray) -> bool:
+    """Whether the gradient of the first half moves when targets of the other are moved by 1 %: those that are measurements.
 
     A value that occurs twice may be a label, a count or the mark of a gap, and stays.
     """
-    batch = deal.batch(0, 1)
     target = _comparable(lab, batch)
     if target is None:
         return False
@@ -260,8 +260,10 @@ def _is_mean(lab: Lab, deal: Deal) -> bool:
     leaf = deal.subject.y_pred
     if target is None:
         return False
-    spread = float(np.std(lab.number(leaf) - target.reshape(leaf.shape))) or 1.0
-    shifted = deal.subject.changed(y_pred=tensor_like(lab, target.reshape(leaf.shape) + spread, leaf))
+    given = lab.number(leaf)
+    target = target.reshape(given.shape) if target.size == given.size else np.broadcast_to(target, given.shape)
+    spread = float(np.std(given - target)) or 1.0
+    shifted = deal.subject.changed(y_pred=tensor_like(lab, target + spread, leaf))
     for groups in _groupings(lab, deal.subject, len(deal.groups[0])):
         values = lab.attempt(partial(Deal(shifted, groups).values, lab))
         if values is None or _apart(sum(values[0]), sum(values[1]), np.abs(values).sum()):
@@ -270,9 +272,12 @@ def _is_mean(lab: Lab, deal: Deal) -> bool:
 
 
 def _comparable(lab: Lab, subject: Subject) -> np.ndarray | None:
-    """Targets, where each stands for one prediction."""
+    """Targets, where each stands for one prediction, or for all in its row."""
     y_true, y_pred = subject.y_true, subject.y_pred
-    if shape_of(y_true) is None or shape_of(y_pred) is None or keras.ops.size(y_true) != keras.ops.size(y_pred):
+    shapes = shape_of(y_true), shape_of(y_pred)
+    if shapes[0] is None or shapes[1] is None:
+        return None
+    if keras.ops.size(y_true) != keras.ops.size(y_pred) and shapes[0] != (*shapes[1][:-1], 1):
         return None
     if len(float_leaves(lab, subject)) != 1:
         return None
@@ -305,7 +310,7 @@ def perfect_predictions(lab: Lab, subject: Subject) -> Iterator[np.ndarray]:
         return
     shape = lab.number(y_pred).shape
     target = _comparable(lab, subject)
-    if target is None:
+    if target is None or target.size != np.prod(shape):
         ids = lab.number(subject.y_true).ravel().astype("float64")
         classes = shape[-1] if shape else 1
         if ids.size * classes != np.prod(shape) or not np.isin(ids, np.arange(classes)).all():

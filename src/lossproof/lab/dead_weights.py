@@ -28,6 +28,8 @@ from lossproof.rules.rule import NotApplicable
 
 POINTS = 3
 """Other weights at which a gradient is looked for, besides the captured ones."""
+REACHES = (1.0, 8.0, 64.0)
+"""How far weights are moved to see the objective move, in their own spread: what is rounded needs more than a little."""
 MOST_STOPS = 16
 """Calls of `stop_gradient` that are lifted one by one."""
 
@@ -104,10 +106,10 @@ def _dead_weights(lab: Lab) -> Dead | None:
     return _cut(lab, base, start, dark) or _unused(lab, base, start, dark) or _swallowed(lab, base, start, dark)
 
 
-def _moved(random: np.random.Generator, start: list[np.ndarray], which: Any) -> list[np.ndarray]:
+def _moved(random: np.random.Generator, start: list[np.ndarray], which: Any, reach: float = 1.0) -> list[np.ndarray]:
     chosen = set(which)
     return [
-        array + random.normal(size=array.shape) * (float(np.std(array)) or 0.1) if i in chosen else array
+        array + reach * random.normal(size=array.shape) * (float(np.std(array)) or 0.1) if i in chosen else array
         for i, array in enumerate(start)
     ]
 
@@ -187,14 +189,21 @@ def _cut(lab: Lab, base: _Look, start: list[np.ndarray], dark: list[int]) -> Dea
     before = lab.attempt(lambda: _total(lab, start))
     if before is None:
         return None
-    felt = []
+    felt, farthest = [], REACHES[0]
     for group in _by_layer(lab, dark):
-        after = lab.attempt(lambda group=group: _total(lab, _moved(random, start, group)))  # type: ignore[misc]
-        if after is not None and np.isfinite(after) and differs(before, after, terms=1024):
-            felt += group
+        for reach in REACHES:
+            moved = _moved(random, start, group, reach)
+            after = lab.attempt(partial(_total, lab, moved))
+            if after is None or not np.isfinite(after):
+                break
+            if differs(before, after, terms=1024):
+                if reach == REACHES[0] or _dark_there(lab, moved, group):
+                    felt += group
+                    farthest = max(farthest, reach)
+                break
     if not felt:
         return None
-    after = _total(lab, _moved(random, start, felt))
+    after = _total(lab, _moved(random, start, felt, farthest))
     stop, lifted = _lifted(lab, felt)
     return Dead(
         way="cut",
@@ -207,6 +216,11 @@ def _cut(lab: Lab, base: _Look, start: list[np.ndarray], dark: list[int]) -> Dea
         stop=stop,
         lifted=lifted,
     )
+
+
+def _dark_there(lab: Lab, weights: list[np.ndarray], group: list[int]) -> bool:
+    look = lab.attempt(partial(_looked_at, lab, weights))
+    return look is not None and all(look.dark(i) for i in group)
 
 
 def _by_layer(lab: Lab, positions: list[int]) -> list[list[int]]:

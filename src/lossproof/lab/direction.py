@@ -404,14 +404,15 @@ def _worst_at_frequencies(scene: Scene) -> bool:
     right = scene.right
     classes = right.shape[-1] if scene.simplex else 1
     share = _shares(scene, classes)
-    if share is None or share.min() <= 0.0 or share.max() >= 1.0:
+    if share is None or share.max() >= 1.0 or (share.min() <= 0.0 and not scene.simplex):
         return False
     here = scene.value(np.broadcast_to(share, right.shape).copy())
     for k in range(classes):
         for reach in (0.3, 0.6):
             if scene.simplex:
                 corner = np.eye(classes)[k]
-                moved = [share + sign * reach * share[k] * (corner - share) for sign in (1.0, -1.0)]
+                steps = [sign * reach * share[k] for sign in (1.0, -1.0)] if share[k] else [reach / classes]
+                moved = [share + step * (corner - share) for step in steps]
             else:
                 moved = [share * (1.0 - reach), share + reach * (1.0 - share)]
             if not all(scene.lower(scene.value(np.broadcast_to(m, right.shape).copy()), here) for m in moved):

@@ -12,11 +12,11 @@ from lossproof.lab.backends.base import Tensor
 from lossproof.lab.blind import quiet
 from lossproof.lab.bounds import right_predictions
 from lossproof.lab.lab import Lab
+from lossproof.lab.level import without_gradient
 from lossproof.lab.noise import differs
 from lossproof.lab.predictions import float_leaves, look, tensor_like, with_float_leaves
 from lossproof.lab.received import Batch
 from lossproof.lab.subject import Subject, take
-from lossproof.lab.weight_connection import captured_point
 
 MOST = 0.5
 """The share, of all by which the loss could fall, that must be out of reach."""
@@ -30,8 +30,9 @@ FEWEST = 4
 class Saturated:
     """The proof that most of what there is to learn gets no gradient."""
 
-    where: Literal["loss", "output", "both"]
-    """Where the derivative vanishes: in the loss, in the output that makes the predictions, or in both."""
+    where: Literal["loss", "output", "both", "everywhere", "constant"]
+    """Where the derivative vanishes: in the loss, in the output that makes the predictions, or in both; in the loss for
+    every prediction, whatever is right; or at all predictions that were tried, by a loss that never moves."""
     dead: int
     """Wrong predictions without a gradient."""
     wrong: int
@@ -47,11 +48,13 @@ class Saturated:
     """The range of the dead predictions."""
     slope: float = 0.0
     """The norm of the gradient for the predictions."""
+    how: str = ""
+    """How they were moved, where not onto their targets."""
 
     @property
     def share(self) -> float:
         """Of all by which the loss could fall, the part that gets no gradient."""
-        return (self.value - self.mended) / (self.value - self.perfect)
+        return (self.value - self.mended) / (self.value - self.perfect) if self.value != self.perfect else 0.0
 
 
 def saturated(lab: Lab, subject: Subject) -> Saturated | None:
@@ -109,7 +112,8 @@ def _flat(lab: Lab, subject: Subject, dead: np.ndarray) -> bool:
     leaf = float_leaves(lab, subject)[0]
     if id(leaf) not in outputs:
         return False
-    mark = lab.backend.tensor(dead.astype("float32"))
+    shares = np.random.default_rng(0).uniform(0.5, 1.5, size=dead.shape)  # alike, the sum of a softmax would not move
+    mark = lab.backend.tensor((dead * shares).astype("float32"))
 
     def total(*weights: Tensor) -> Tensor:
         with lab.model.scope(list(weights)):
@@ -146,6 +150,10 @@ def _improvable(lab: Lab, subject: Subject, here: np.ndarray, right: np.ndarray,
         after = rows(moved)
         if after is not None:
             result[:, k] = after < before - 1e-6 * np.abs(before)
+    whole = dark.all(axis=1)  # where no part of a row can help alone, the whole row may
+    together = rows(np.where(whole[:, None], right, here)) if whole.any() else None
+    if together is not None:
+        result |= (whole & (together < before - 1e-6 * np.abs(before)))[:, None]
     return result
 
 
@@ -181,15 +189,9 @@ def _out_of_reach(lab: Lab, subject: Subject, dead: np.ndarray) -> bool:
     return bool(lab.attempt(experiment))
 
 
-def _without_gradient(lab: Lab) -> bool:
-    """Whether no weight gets a gradient from the whole objective, and it has no other parts than the loss."""
-    point = lab.once(captured_point)
-    return point is not None and bool(point.gradients) and point.dark and not lab.forward_losses
-
-
 def _in_both(lab: Lab, subject: Subject, here: np.ndarray, right: np.ndarray, dark: np.ndarray) -> Saturated | None:
     """All weights without a gradient: each wrong prediction lies where the loss is flat and its activation as well."""
-    if lab.capture.model is None or not _flat(lab, subject, dark) or not _without_gradient(lab):
+    if lab.capture.model is None or not _flat(lab, subject, dark) or not without_gradient(lab):
         return None
     value, perfect = _value(lab, subject, here), _value(lab, subject, right)
     if not perfect < value or not differs(perfect, value, terms=here.size):
@@ -209,7 +211,7 @@ def _in_the_output(
     if len(heads) != 1 or not perfect < value or not differs(perfect, value, terms=here.size):
         return None
     pulled = gradient != 0.0
-    if not lab.model.start or not (_without_gradient(lab) or _flat(lab, subject, pulled)):
+    if not lab.model.start or not (without_gradient(lab) or _flat(lab, subject, pulled)):
         return None
     return Saturated(
         where="output",

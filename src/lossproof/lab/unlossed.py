@@ -115,18 +115,22 @@ def untrained(lab: Lab) -> Untrained | None:
         moved = [one.tensor + 1.0 if i in positions else one.tensor for i, one in enumerate(outputs.items)]
         away = keras.tree.pack_sequence_as(compiled.forward.y_pred, moved)
         left = set(_dead(after)) if after is not None else set(dead)
-        if left.isdisjoint(leading):
+        if not left >= set(leading):  # a bias may still have none, where errors of both signs balance
             return Untrained(
                 tuple(names),
                 tuple(str(key) for key, one in told.loss.items() if one is not None),
-                sum(int(np.prod(lab.model.trainable[i].shape)) for i in leading),
-                0,
+                _numbers(lab, leading),
+                _numbers(lab, sorted(left.intersection(leading))),
                 compiled.name_of(loss),
                 wired.total,
                 with_loss.total,
                 compiled.evaluate(replace(told, loss=longer), y_pred=away).total,
             )
     return None
+
+
+def _numbers(lab: Lab, positions: list[int]) -> int:
+    return sum(int(np.prod(lab.model.trainable[i].shape)) for i in positions)
 
 
 def _keys(metrics: Any) -> list[str]:

@@ -124,3 +124,49 @@ def test_a_clip_over_an_output_that_is_at_its_end_for_every_sample_is_found() ->
     assert found.counterfactual.after == pytest.approx(best, rel=1e-3)
     assert of_model(3, "sigmoid", clipped, BINARY, 0.0, 2.0) == []
     assert of_model(3, "sigmoid", clipped, np.ones_like(BINARY), 0.0, 200.0) == []
+
+
+def cut_off(t: Any, p: Any) -> Any:
+    return ops.minimum(ops.mean(ops.square(t - p), axis=-1), 1e-4)
+
+
+def of_parameters(t: Any, p: Any) -> Any:
+    mean, log_scale = p[:, :1], p[:, 1:2]
+    return ops.minimum(ops.square((t - mean) * ops.exp(-log_scale)) + 2.0 * log_scale, -50.0)
+
+
+def test_a_loss_cut_off_below_what_it_is_is_found() -> None:
+    (found,) = of_model(3, None, cut_off, 10.0 * REAL, 0.1, 0.0)
+    assert found.evidence["where"] == "loss"
+    assert found.counterfactual.before == pytest.approx(1e-4)
+    assert found.counterfactual.after == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_loss_that_never_moves_is_found_and_one_that_stands_for_none_is_not() -> None:
+    (found,) = of_model(2, None, of_parameters, REAL[:, :1], 0.1, 0.0)
+    assert found.evidence["where"] == "constant"
+    assert found.counterfactual.before == found.counterfactual.after == pytest.approx(-50.0)
+    assert of_model(2, None, lambda t, p: 0.0 * p, REAL[:, :2], 0.1, 0.0) == []
+
+
+def test_a_margin_that_is_met_everywhere_is_no_level_loss() -> None:
+    def triplet(t: Any, p: Any) -> Any:
+        return ops.relu(ops.mean(p, axis=-1) - 5.0)
+
+    assert of_model(2, None, triplet, 0.0 * REAL[:, :1], 0.1, 0.0) == []
+
+
+def test_rows_that_weigh_nothing_are_no_level_loss() -> None:
+    model = compiled(keras.Sequential([keras.Input((4,)), layers.Dense(3)]), "mse")
+    report = lossproof.check(model, X, REAL, sample_weight=np.zeros(len(X), "float32"), select=["LP207"])
+    assert not report.crashed
+    assert not report.findings
+
+
+def test_a_flat_output_beside_a_penalty_is_found() -> None:
+    inputs = keras.Input((4,))
+    start = {"bias_initializer": keras.initializers.Constant(-20.0), "kernel_regularizer": "l2"}
+    model = keras.Model(inputs, layers.Dense(3, activation="relu", **start)(inputs))
+    report = lossproof.check(compiled(model, "mse"), X, np.abs(REAL), select=["LP207"])
+    assert not report.crashed
+    assert [one.evidence["where"] for one in report.findings] == ["output"]

@@ -27,7 +27,7 @@ A clip has no derivative outside of its range. `ops.clip(y_pred, 1e-7, 1 - 1e-7)
 sigmoid leaves every prediction below 0 and above 1 where it is: the value of the loss is finite and large, its gradient
 is zero, and the samples that are most wrong are the ones that learn nothing. The same happens to a model all of whose
 outputs lie on the flat part of their activation (a ReLU that is 0 for every sample, a sigmoid that is exactly 0 or 1),
-with or without such a clip behind it.
+with or without such a clip behind it; and to one whose loss itself is cut off below what it is.
 
 **Proof.** The wrong predictions without a gradient are counted, and moved onto their targets: most of all by which the
 loss could fall is theirs. Their gradient stays zero whatever their targets are, so it is not their distance that a robust
@@ -81,16 +81,20 @@ model.fit(x, share, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.minimised import pursued
+        from lossproof.lab.level import level
+        from lossproof.lab.minimised import minimised, pursued
         from lossproof.lab.saturation import saturated
 
         if lab.capture.call in ("evaluate", "test_on_batch"):
             raise NotApplicable("nothing is trained by this call")
-        subjects = [subject for subject in lab.once(pursued) if subject.y_pred is not None]
+        subjects = [subject for subject in lab.once(minimised) if subject.y_pred is not None]
         if not subjects:
             raise NotApplicable("no loss of predictions is known to be minimised")
+        wanted = lab.once(pursued)  # where it is not known what is right, a loss may yet be level
         for subject in subjects:
-            found = lab.attempt(partial(lab.once, saturated, subject))
+            known = any(subject is one for one in wanted)
+            found = lab.attempt(partial(lab.once, saturated, subject)) if known else None
+            found = found or lab.attempt(partial(lab.once, level, subject))
             if found is not None:
                 yield self._finding(lab, subject, found)
                 return
@@ -100,7 +104,11 @@ model.fit(x, share, verbose=0)
 
         of = f" of output {subject.output!r}" if subject.output and len(lab.losses) > 1 else ""
         built_in = lab.place(subject) in (lab.capture.where, getattr(lab.capture.compiled, "where", None))
-        if found.where != "loss":
+        if found.where == "everywhere":
+            title = f"the loss{of} is level at every prediction: no weight gets a gradient"
+        elif found.where == "constant":
+            title = f"the loss{of} is {found.value:.4g} whatever is predicted: no weight gets a gradient"
+        elif found.where != "loss":
             title = f"the output{of} is on its flat part for every sample: no weight gets a gradient of the loss"
         else:
             title = f"{found.dead} of {found.wrong} wrong predictions{of} get no gradient"
@@ -122,18 +130,28 @@ model.fit(x, share, verbose=0)
                 "range": [found.low, found.high],
             },
             counterfactual=Counterfactual(
-                change="the predictions without a gradient moved onto their targets",
+                change=f"the predictions without a gradient {found.how or 'moved onto their targets'}",
                 before=found.value,
                 after=found.mended,
                 columns=("as captured", "moved"),
-                rows=(Row("all predictions on their targets", found.value, found.perfect),),
+                rows=() if found.how else (Row("all predictions on their targets", found.value, found.perfect),),
             ),
             fix=Fix(self._remedy(found)),
         )
 
     def _sentences(self, subject: Subject, found: Saturated) -> Iterator[str]:
         spread = f"{found.low:.4g}" if found.low == found.high else f"{found.low:.4g} to {found.high:.4g}"
-        if found.where == "output":
+        if found.where in ("everywhere", "constant"):
+            yield (
+                f"All {found.dead} predictions ({spread}) have a gradient of exactly zero in {subject.name}, and so has "
+                "every weight."
+            )
+            yield (
+                f"Yet the loss could be lower: {found.mended:.4g} with predictions {found.how}."
+                if found.where == "everywhere"
+                else f"With every other prediction that was tried it is {found.value:.4g} as well."
+            )
+        elif found.where == "output":
             yield (
                 f"{subject.name} pulls at {found.dead} predictions (its gradient for them has the norm {found.slope:.3g}), "
                 f"but all of them ({spread}) lie where their activation is flat, so that not one weight gets a gradient of it."
@@ -150,9 +168,12 @@ model.fit(x, share, verbose=0)
                 f"are outside of the range in which {subject.name} looks at them. {found.share:.0%} of all by which the loss "
                 "could fall is theirs."
             )
-        yield "Nothing raises: training goes on without them."
+        nothing = found.where in ("everywhere", "constant")
+        yield "Nothing raises: " + ("nothing is learned." if nothing else "training goes on without them.")
 
     def _remedy(self, found: Saturated) -> str:
+        if found.where in ("everywhere", "constant"):
+            return "Bound what the loss is made of, not the loss: where a minimum or clip cuts it off, nothing pulls."
         if found.where == "both":
             return (
                 "Compute the loss from logits: of a prediction that is exactly 0 or 1 no loss of probabilities can tell by "
