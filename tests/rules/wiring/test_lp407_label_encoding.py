@@ -27,7 +27,7 @@ BACKEND = keras.backend.backend()
 WEIGHTS = {0: 1.0, 1: 2.0, 2: 5.0, 3: 10.0}
 
 
-def model(activation: str = "softmax") -> Any:
+def model(activation: str | None = "softmax") -> Any:
     keras.utils.set_random_seed(2)
     return keras.Sequential([keras.Input((3,)), layers.Dense(CLASSES, activation=activation)])
 
@@ -92,6 +92,43 @@ def test_class_weights_see_the_first_label() -> None:
     labels = TAGS.sum(axis=-1)
     meant = np.where(labels > 0, (TAGS * table).sum(axis=-1) / np.maximum(labels, 1.0), 1.0)
     assert finding.evidence["with another weight"] == int((meant != table[TAGS.argmax(axis=-1)]).sum())
+
+
+LOGITS = keras.losses.BinaryCrossentropy(from_logits=True)
+TWO_LABELS = {
+    "-1 and 1": ("sigmoid", "binary_crossentropy", 2.0 * TAGS - 1.0),
+    "-1 and 1, on logits": (None, LOGITS, 2.0 * TAGS - 1.0),
+    "1 and 2": ("sigmoid", "binary_crossentropy", TAGS + 1.0),
+    "0 and 255": (None, LOGITS, 255.0 * TAGS),
+}
+
+
+@pytest.mark.parametrize("name", TWO_LABELS)
+def test_labels_that_are_not_0_and_1(name: str) -> None:
+    activation, loss, y = TWO_LABELS[name]
+    if BACKEND == "torch" and activation == "sigmoid":
+        pytest.skip("PyTorch refuses such labels for probabilities")
+    (finding,) = found(model(activation), loss, y)
+    z = np.where(y > 0.5, 12.0, -12.0)
+    expected = np.mean(np.logaddexp(0.0, z) - y * z)
+    assert finding.counterfactual.before == pytest.approx(expected, rel=2e-2)
+    assert finding.counterfactual.after == pytest.approx(np.log1p(np.exp(-12.0)), rel=0.2)
+
+
+SIGNS = 2.0 * TAGS - 1.0
+OTHER_LABELS = {
+    "hinge": "hinge",
+    "logistic": lambda t, p: keras.ops.softplus(-t * p),
+    "squared": "mse",
+    "critic": lambda t, p: -t * p,
+    "other critic": lambda t, p: t * p,
+    "exponential": lambda t, p: keras.ops.exp(-t * p),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_LABELS)
+def test_losses_that_are_for_other_labels(name: str) -> None:
+    assert not found(model(None), OTHER_LABELS[name], SIGNS)
 
 
 HEALTHY = {

@@ -10,12 +10,13 @@ from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
+    from lossproof.lab.label_range import Unbounded
     from lossproof.lab.labels import FirstOnly, Recoded
     from lossproof.lab.margins import Unsigned
 
 
 class LabelEncoding(Rule):
-    """Class numbers for one-hot rows, or counted from 1; 0 for -1 in a margin loss; class weights on several labels."""
+    """Class numbers for one-hot rows or from 1, labels other than a loss of two is for, class weights on several labels."""
 
     code = "LP407"
     name = "label-encoding"
@@ -28,13 +29,15 @@ PyTorch refuse the last class, JAX gives its samples the loss 0, so that it is n
 trained under its neighbour's number. A margin loss such as a hinge, a function of label times score, wants labels of -1
 and 1; `keras.losses.Hinge` converts 0 and 1, the formula does not: a sample with the label 0 has the same loss whatever is
 predicted, so that training can only raise the scores of all. `class_weight` looks up one class for each sample, the argmax
-of its row: of samples with several labels it sees the first, of samples with none the class 0.
+of its row: of samples with several labels it sees the first, of samples with none the class 0. A binary cross-entropy of labels -1 and 1, 1 and
+2, or 0 and 255 is a number like any other, but has no minimum: the surer a prediction, the lower it is, without end.
 
-**Proof.** The targets are written in the other encoding: the objective then has a value, every sample has a gradient, or
-the weights of all labels act. The share of samples that this concerns is counted.
+**Proof.** The targets are written in the other encoding: the objective then has a value, every sample has a gradient, the
+weights of all labels act, or the loss levels off where predictions are sure. The share of samples that this concerns is
+counted.
 
-**What to do.** `keras.utils.to_categorical(y)`, `y.argmax(axis=-1)` or `y - 1`, as the finding says; for several labels
-put the weights into the loss, one for each label.
+**What to do.** `keras.utils.to_categorical(y)`, `y.argmax(axis=-1)`, `y - 1` or labels of 0 and 1, as the finding says;
+for several labels put the weights into the loss, one for each label.
 """
     source = (
         "keras/src/trainers/data_adapters/data_adapter_utils.py, class_weight_to_sample_weights",
@@ -68,6 +71,7 @@ model.fit(x, keras.utils.to_categorical(y, 3), verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.label_range import unbounded_labels
         from lossproof.lab.labels import first_label_only, recoded
         from lossproof.lab.margins import unsigned_labels
 
@@ -82,6 +86,10 @@ model.fit(x, keras.utils.to_categorical(y, 3), verbose=0)
         if one is not None:
             yield self._encoding(lab, one)
         elif lab.capture.error is None:
+            unbounded = lab.once(unbounded_labels)
+            if unbounded is not None:
+                yield self._range(lab, unbounded)
+                return
             first = lab.attempt(lambda: lab.once(first_label_only))
             if first is not None:
                 yield self._weights(lab, first)
@@ -141,6 +149,34 @@ model.fit(x, keras.utils.to_categorical(y, 3), verbose=0)
                 columns=("as written", "recoded"),
             ),
             fix=Fix("Give the labels as -1 and 1.", where=lab.capture.where, code="y = 2.0 * y - 1.0"),
+        )
+
+    def _range(self, lab: Lab, one: Unbounded) -> Finding:
+        low, high = one.labels
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            title=f"the labels are {low:g} and {high:g}, and the loss assumes 0 and 1",
+            where=lab.capture.where,
+            measured=f"1 batch of {one.subject.batch_size}",
+            explanation=(
+                f"With the labels {low:g} and {high:g} {one.subject.name} has no minimum: the surer the predictions, the "
+                f"lower it is, by as much each time ({', '.join(f'{value:.4g}' for value in one.given)}). With 0 and 1 it "
+                f"levels off ({', '.join(f'{value:.4g}' for value in one.recoded)}). Nothing raises: the loss falls below "
+                "that of a perfect model, and the weights grow."
+            ),
+            evidence={"labels": list(one.labels), "as given": list(one.given), "recoded": list(one.recoded)},
+            counterfactual=Counterfactual(
+                change="the same labels as 0 and 1",
+                before=one.given[-1],
+                after=one.recoded[-1],
+                label="loss of sure and right predictions",
+                columns=("as written", "recoded"),
+            ),
+            fix=Fix(
+                "Give the labels as 0 and 1.", where=lab.capture.where, code=f"y = (y == {high:g}).astype('float32')"
+            ),
         )
 
     def _weights(self, lab: Lab, one: FirstOnly) -> Finding:
