@@ -118,13 +118,14 @@ def test_a_weight_that_no_longer_moves_is_seen(tmp_path: Path) -> None:
 
 
 def test_every_operator_seeds_a_fault() -> None:
-    assert {one[1] for one in tasks_of("jax", None, 0)} == {"", *(one.name for one in OPERATORS)}
+    seeded = {one[1] for backend in ("tensorflow", "jax") for one in tasks_of(backend, None, 0)}
+    assert seeded == {"", *(one.name for one in OPERATORS)}
 
 
 def test_a_mutant_differs_in_one_place() -> None:
     subject = Subject("plain", PLAIN)
     original = ast.unparse(ast.parse(PLAIN)).splitlines()
-    for one in mutants(subject, OPERATORS, "jax"):
+    for one in mutants(subject, [one for one in OPERATORS if not one.training], "jax"):
         changed = one.source.splitlines()
         same_at_start = next(i for i, pair in enumerate(zip(original, changed, strict=False)) if pair[0] != pair[1])
         back = zip(reversed(original), reversed(changed), strict=False)

@@ -32,7 +32,7 @@ from .operators.everything import BY_NAME
 from .script import Mutant, Operator, Subject, mutants
 from .subjects import WRITTEN, subjects
 
-PATIENCE = 120
+PATIENCE = 600
 """Seconds for one mutant."""
 
 

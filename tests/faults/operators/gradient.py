@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from ..script import Edit, Operator, Script, called, expression, is_small, keyword
 
 BLIND = ("LP202", "LP206")
+INFINITE = ("LP203", "LP204")
+"""What a prediction that is exactly 0 or 1 may do to a loss."""
 
 
 def decided(script: Script) -> Iterator[Edit]:
@@ -105,12 +107,27 @@ def swapped(script: Script) -> Iterator[Edit]:
     if script.kind == "shares":
         return  # the divergence the other way round is one, too
     for function in script.losses:
+        if _only_difference(function):
+            continue  # and so is a distance that is dearer on the other side
         for call in ast.walk(function):
             names = [ast.unparse(one) for one in call.args[:2]] if isinstance(call, ast.Call) else []
             if any("y_true" in one for one in names[:1]) and any("y_pred" in one for one in names[1:]):
                 yield lambda call=call: call.args.__setitem__(slice(0, 2), call.args[1::-1])
         if function.args.args[-2].arg == "y_true":
             yield lambda function=function: function.args.args.__setitem__(slice(-2, None), function.args.args[:-3:-1])
+
+
+def _only_difference(function: ast.FunctionDef) -> bool:
+    """Whether a loss is made of the difference between targets and predictions, and of nothing else of theirs."""
+    names = {"y_true", "y_pred"}
+    used = sum(isinstance(node, ast.Name) and node.id in names for node in ast.walk(function))
+    differences = [
+        node
+        for node in ast.walk(function)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)
+        if {ast.unparse(node.left), ast.unparse(node.right)} == names
+    ]
+    return used == 2 * len(differences) > 0
 
 
 def flattened(script: Script) -> Iterator[Edit]:
@@ -177,9 +194,18 @@ def term_dropped(script: Script) -> Iterator[Edit]:
                 yield script.putting(node, node.right)
 
 
+def half_precision(script: Script) -> Iterator[Edit]:
+    """The loss of large numbers is computed in float16."""
+    for function in script.losses:
+        if script.kind in ("real", "positive", "counts"):
+            large = "ops.cast(1000.0 * {0}, 'float16')"
+            pair = f"({large.format('y_true')}, {large.format('y_pred')})"
+            yield script.beginning(function, f"y_true, y_pred = {pair}")
+
+
 GRADIENT = (
-    Operator("decided", BLIND, "predictions are rounded or turned into decisions", decided),
-    Operator("stopped", BLIND, "the gradient is stopped", stopped),
+    Operator("decided", (*BLIND, *INFINITE), "predictions are rounded or turned into decisions", decided),
+    Operator("stopped", BLIND, "the gradient is stopped", stopped, needs="dead"),
     Operator("through-numpy", ("LP202", "LP306", "LP201"), "a detour through NumPy", through_numpy),
     Operator("epsilon-dropped", ("LP203", "LP204"), "no epsilon", epsilon_dropped, needs="non-finite"),
     Operator(
@@ -196,13 +222,20 @@ GRADIENT = (
         made_unsafe,
         needs="non-finite",
     ),
+    Operator(
+        "half-precision",
+        ("LP307", *INFINITE),
+        "a loss of large numbers in float16",
+        half_precision,
+        needs="non-finite",
+    ),
     Operator("missing-values", ("LP204", "LP203"), "NaN among the data", missing_values),
     Operator("sign-turned", ("LP205",), "a minus dropped or added", sign_turned),
     Operator("swapped", ("LP205", "LP406", "LP203", "LP204", "LP202"), "y_true and y_pred exchanged", swapped),
     Operator("flattened", ("LP207", "LP202", "LP206"), "clipped where predictions are wrong", flattened),
     Operator(
         "output-activation",
-        ("LP207", "LP202", "LP206"),
+        ("LP207", "LP202", "LP206", *INFINITE),
         "an output that starts on the flat part of its activation",
         output_activation,
     ),

@@ -30,6 +30,54 @@ def python_schedule(script: Script) -> Iterator[Edit]:
         yield edit
 
 
+def python_weight(script: Script) -> Iterator[Edit]:
+    """A Python number before the loss, which a callback lowers from epoch to epoch."""
+    if script.fit is None or keyword(script.fit, "callbacks") or keyword(script.fit, "epochs"):
+        return
+    for function in script.losses:
+        found = list(script.returning(function, "{} * schedule['now']"))
+        if len(found) != 1:
+            continue
+
+        def edit(function: ast.FunctionDef = function, scale: Edit = found[0]) -> None:
+            scale()
+            first = _statement_of(script, function)
+            script.tree.body.insert(script.tree.body.index(first), ast.parse("schedule = {'now': 1.0}").body[0])
+            lower = "keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: schedule.update(now=0.5**epoch))"
+            given = (ast.keyword("epochs", ast.Constant(3)), ast.keyword("callbacks", expression(f"[{lower}]")))
+            script.fit.keywords.extend(given)  # type: ignore[union-attr]
+
+        yield edit
+
+
+def _statement_of(script: Script, node: ast.AST) -> ast.stmt:
+    return next(one for one in script.tree.body if any(inner is node for inner in ast.walk(one)))
+
+
+def _once_more(script: Script, model: str, optimizer: str) -> Iterator[Edit]:
+    """A second model is made after the first was trained, and trained as it was."""
+    compiled, fit = script.compiled, script.fit
+    if compiled is None or fit is None or keyword(compiled, "loss") is None or "(keras.Model)" in script.subject.source:
+        return
+
+    def edit() -> None:
+        rest = [ast.unparse(one) for one in compiled.keywords if one.arg != "optimizer"]
+        arguments = [ast.unparse(one) for one in (*fit.args, *fit.keywords)]
+        code = f"again = {model}\nagain.compile(optimizer={optimizer}, {', '.join(rest)})\nagain.fit({', '.join(arguments)})"
+        at = script.tree.body.index(_statement_of(script, fit)) + 1
+        script.tree.body[at:at] = ast.parse(code).body
+
+    yield edit
+
+
+def trained_layers(script: Script) -> Iterator[Edit]:
+    yield from _once_more(script, "keras.Model(model.inputs, model.outputs)", "keras.optimizers.SGD(0.05)")
+
+
+def one_optimizer(script: Script) -> Iterator[Edit]:
+    yield from _once_more(script, "keras.models.clone_model(model)", "model.optimizer")
+
+
 def numpy_noise(script: Script) -> Iterator[Edit]:
     for function in script.losses:
         yield script.beginning(function, "y_pred = y_pred + float(np.random.normal(0.0, 0.1))")
@@ -62,6 +110,14 @@ def plain_logs(script: Script) -> Iterator[Edit]:
             for node in ast.walk(function):
                 if isinstance(node, ast.Call) and called(node) in ("update_state", "stateless_update_state"):
                     yield lambda node=node: node.args.__setitem__(-1, expression("loss * 100.0"))
+                if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "logs['root_loss']":
+                    yield lambda node=node: node.targets.__setitem__(0, _stored("logs['loss']"))
+
+
+def _stored(code: str) -> ast.expr:
+    target = expression(code)
+    target.ctx = ast.Store()  # type: ignore[attr-defined]
+    return target
 
 
 def batch_metric(script: Script) -> Iterator[Edit]:
@@ -90,6 +146,31 @@ def forgotten(script: Script) -> Iterator[Edit]:
 RUNNING = (
     Operator(
         "python-schedule", ("LP302",), "a Python number for a weight", python_schedule, COMPILED, "as written", True
+    ),
+    Operator(
+        "python-weight",
+        ("LP302",),
+        "a Python number before the loss, lowered by a callback",
+        python_weight,
+        COMPILED,
+        "as written",
+        True,
+    ),
+    Operator(
+        "trained-layers",
+        ("LP501",),
+        "a second model of the layers of the first",
+        trained_layers,
+        needs="as written",
+        training=True,
+    ),
+    Operator(
+        "one-optimizer",
+        ("LP502",),
+        "a second model with the optimizer of the first",
+        one_optimizer,
+        needs="as written",
+        training=True,
     ),
     Operator("numpy-noise", ("LP303",), "noise from NumPy", numpy_noise, COMPILED, "as written", True),
     Operator("python-branch", ("LP306",), "a Python branch on a tensor", python_branch, COMPILED, "as written", True),

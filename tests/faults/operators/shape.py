@@ -80,14 +80,23 @@ def by_the_batch(script: Script) -> Iterator[Edit]:
             yield from script.returning(function, "ops.mean({}) / (ops.std(y_true) + 0.001)")
 
 
+def far_targets(script: Script) -> Iterator[Edit]:
+    """Numbers as large as seconds since 1970, of which float32 keeps every hundredth."""
+    if script.kind == "real" and script.columns and script.target is not None:
+        yield script.replacing(script.target, "1700000000 + np.round(10.0 * {}).astype('int64')")
+
+
 SHAPE = (
     Operator("targets-as-vector", ("LP101", "LP102"), "fit gets y[:, 0]", targets_as_vector),
     Operator(
         "targets-as-row", ("LP101", "LP102", "LP104"), "one of the two gets another rank in the loss", targets_as_row
     ),
     Operator("one-column", ("LP102",), "one column is held against several", one_column),
-    Operator("mean-of-everything", ("LP103",), "a scalar mean where sample weights act", mean_of_everything),
+    Operator(
+        "mean-of-everything", ("LP103", "LP408"), "a scalar mean where sample weights or a mask act", mean_of_everything
+    ),
     Operator("sum-of-everything", ("LP105", "LP103"), "a sum over the batch for a mean", sum_of_everything),
     Operator("batch-axis", ("LP104", "LP103", "LP105", "LP106"), "axis=0 for axis=-1", batch_axis),
-    Operator("by-the-batch", ("LP106",), "divided by a maximum or a spread of the batch", by_the_batch),
+    Operator("by-the-batch", ("LP106", "LP103"), "divided by a maximum or a spread of the batch", by_the_batch),
+    Operator("far-targets", ("LP107",), "targets too large for float32", far_targets),
 )

@@ -51,10 +51,16 @@ def other_labels(script: Script) -> Iterator[Edit]:
         yield script.replacing(script.target, "np.where(np.arange(48).reshape({0}.shape) % 6 == 0, -1, {0})")
     if script.kind == "one-hot":
         yield script.replacing(script.target, "np.argmax({}, axis=-1)")
-        yield script.replacing(script.target, "{} * 255.0")
     if script.kind == "binary" and "keras.losses." in script.subject.source:  # a loss of one's own may mean any labels
         yield script.replacing(script.target, "2.0 * {} - 1.0")
         yield script.replacing(script.target, "{} + 1.0")
+        yield script.replacing(script.target, "{} * 255.0")
+
+
+def scaled_rows(script: Script) -> Iterator[Edit]:
+    """Rows that sum to 255: elsewhere the same objective, 255 times as large."""
+    if script.kind == "one-hot" and script.target is not None and "ategoricalC" in script.subject.source:
+        yield script.replacing(script.target, "{} * 255.0")
 
 
 def self_losses(script: Script) -> Iterator[Edit]:
@@ -100,8 +106,6 @@ def mask_lost(script: Script) -> Iterator[Edit]:
         for node in ast.walk(function):
             if isinstance(node, ast.BinOp) and ast.unparse(node.right) == "mask":
                 yield script.putting(node, node.left)
-            if ast.unparse(node) == "ops.sum(errors) / ops.sum(mask)":
-                yield script.replacing(node, "ops.mean(errors)")
 
 
 def _dicts(script: Script) -> Iterator[ast.Dict]:
@@ -181,6 +185,7 @@ WIRING = (
     Operator("logits-flipped", ("LP406", "LP207", "LP203", "LP204"), "from_logits says the opposite", logits_flipped),
     Operator("output-flipped", ("LP406", "LP207", "LP203", "LP204", "LP205"), "one activation more or less", output_flipped),
     Operator("other-labels", LABELS, "labels in another encoding", other_labels),
+    Operator("scaled-rows", ("LP201", "LP407"), "one-hot rows times 255", scaled_rows, ("tensorflow",)),
     Operator("self-losses", ("LP404",), "self.losses dropped or counted twice", self_losses),
     Operator("weights-dropped", ("LP405",), "sample weights dropped in a compute_loss or step", weights_dropped),
     Operator("mask-lost", ("LP408",), "padding counts", mask_lost),
