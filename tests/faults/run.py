@@ -33,8 +33,10 @@ CHUNK = 40
 Task = tuple[str, str, int]
 
 
-def tasks_of(backend: str, sample: int | None, seed: int, only: Sequence[str] = ()) -> list[Task]:
-    """The originals of a backend, then its mutants; of many mutants a sample, drawn evenly over the operators."""
+def tasks_of(
+    backend: str, sample: int | None, seed: int, only: Sequence[str] = (), most: int | None = None
+) -> list[Task]:
+    """The originals of a backend, `most` at most, then its mutants; of many mutants a sample, even over the operators."""
     here = [one for one in subjects() if backend in one.backends]
     seeded = list(_seeded(backend))
     if only:
@@ -43,6 +45,8 @@ def tasks_of(backend: str, sample: int | None, seed: int, only: Sequence[str] = 
         seeded = _evenly(seeded, sample, random.Random(seed))
     named = {one[0] for one in seeded}
     originals = [(one.name, "", 0) for one in here if not only or one.name in named]
+    if most is not None and most < len(originals):
+        originals = random.Random(seed).sample(originals, most)
     return originals + sorted(seeded)
 
 
@@ -102,7 +106,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="so many mutants per backend, drawn evenly over the operators")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default: %(default)s)")
     parser.add_argument("--only", default="", help="names of subjects or operators, comma-separated")
-    parser.add_argument("--mutants-only", action="store_true", help="leave the originals alone")
+    parser.add_argument("--originals", type=int, help="so many originals per backend (default: all)")
     parser.add_argument("--json", type=Path, help="write every result to this file")
     parser.add_argument("--page", type=Path, help="write the page of figures and survivors to this file")
     options = parser.parse_args()
@@ -110,9 +114,7 @@ def main() -> int:
     only = [name for name in options.only.split(",") if name]
     chunks: list[tuple[str, list[Task]]] = []
     for backend in options.backends.split(","):
-        tasks = tasks_of(backend, options.sample, options.seed, only)
-        if options.mutants_only:
-            tasks = [one for one in tasks if one[1]]
+        tasks = tasks_of(backend, options.sample, options.seed, only, options.originals)
         chunks.extend((backend, tasks[i : i + CHUNK]) for i in range(0, len(tasks), CHUNK))
     results: list[dict[str, Any]] = []
     with ThreadPoolExecutor(options.jobs) as pool:
