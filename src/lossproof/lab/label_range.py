@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import keras
 import numpy as np
@@ -30,7 +31,7 @@ class Unbounded:
 def unbounded_labels(lab: Lab) -> Unbounded | None:
     """The loss that falls without end because its two labels are not 0 and 1; None where none does."""
     for subject in lab.losses:
-        found: Unbounded | None = lab.attempt(lambda subject=subject: _unbounded(lab, subject))
+        found: Unbounded | None = lab.attempt(partial(_unbounded, lab, subject))
         if found is not None:
             return found
     return None

@@ -150,10 +150,10 @@ def _improvable(lab: Lab, subject: Subject, here: np.ndarray, right: np.ndarray,
         after = rows(moved)
         if after is not None:
             result[:, k] = after < before - 1e-6 * np.abs(before)
-    whole = dark.all(axis=1)  # where no part of a row can help alone, the whole row may
+    whole = np.asarray(dark.all(axis=1))  # where no part of a row can help alone, the whole row may
     together = rows(np.where(whole[:, None], right, here)) if whole.any() else None
     if together is not None:
-        result |= (whole & (together < before - 1e-6 * np.abs(before)))[:, None]
+        result |= np.asarray(whole & (together < before - 1e-6 * np.abs(before)))[:, None]
     return result
 
 

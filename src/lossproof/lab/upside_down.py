@@ -85,7 +85,8 @@ def peaked(scene: Scene) -> Direction | None:
     positive = targets.min() > 0.0 and scene.here.min() >= 0.0
 
     def moved(by: float) -> np.ndarray:
-        return targets * np.exp(by * signs) if positive else targets + by * spread * signs
+        there: np.ndarray = targets * np.exp(by * signs) if positive else targets + by * spread * signs
+        return there
 
     perfect = inside.value(targets)
     around = [(inside.value(moved(by)), moved(by)) for reach in (0.1, 0.5, 2.0) for by in (reach, -reach)]

@@ -28,9 +28,10 @@ with an error about shapes that does not speak of labels. Class numbers counted 
 PyTorch refuse the last class, JAX gives its samples the loss 0, so that it is never learned, and every other class is
 trained under its neighbour's number. A margin loss such as a hinge, a function of label times score, wants labels of -1
 and 1; `keras.losses.Hinge` converts 0 and 1, the formula does not: a sample with the label 0 has the same loss whatever is
-predicted, so that training can only raise the scores of all. `class_weight` looks up one class for each sample, the argmax
-of its row: of samples with several labels it sees the first, of samples with none the class 0. A binary cross-entropy of labels -1 and 1, 1 and
-2, or 0 and 255 is a number like any other, but has no minimum: the surer a prediction, the lower it is, without end.
+predicted, so that training can only raise the scores of all. A binary cross-entropy of labels -1 and 1, 1 and 2, or 0 and
+255 is a number like any other, but has no minimum: the surer a prediction, the lower it is, without end. `class_weight`
+looks up one class for each sample, the argmax of its row: of samples with several labels it sees the first, of samples with
+none the class 0.
 
 **Proof.** The targets are written in the other encoding: the objective then has a value, every sample has a gradient, the
 weights of all labels act, or the loss levels off where predictions are sure. The share of samples that this concerns is
