@@ -48,6 +48,15 @@ class LostAssignment:
 
 
 @dataclass(frozen=True)
+class Restarted:
+    """A later call from the very weights of a capture, with the optimizer as the calls between have left it."""
+
+    where: Place | None
+    iterations: int
+    optimizer_state: list[np.ndarray]
+
+
+@dataclass(frozen=True)
 class Retrained:
     """Weights whose `trainable` changed between `compile` and a training call; the `id`s of variables."""
 
@@ -93,6 +102,8 @@ class Capture:
     optimizer_state: list[np.ndarray] | None = None
     """The variables of the optimizer when the call began, where it was built for other weights than the model's."""
     optimizer_config: dict[str, Any] | None = None
+    restarted: Restarted | None = None
+    """The first later call that began with the weights of this one, set back by the script, and a used optimizer."""
     """The settings of the optimizer, where it may refuse the weights: on JAX it has lost them after that."""
     retrained: Retrained | None = None
     """What `trainable` said at this call, where it said another thing when the model was compiled."""

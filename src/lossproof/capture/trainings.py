@@ -10,7 +10,8 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.capture.batch import fingerprint
 from lossproof.capture.copies import copies, copy_of
-from lossproof.capture.record import Capture, Run, Training, Update
+from lossproof.capture.place import user_place
+from lossproof.capture.record import Capture, Restarted, Run, Training, Update
 from lossproof.capture.rows import marks_of, split_marks
 
 MOST_TRAININGS = 16
@@ -86,6 +87,18 @@ def foreign_state(model: Any) -> list[np.ndarray] | None:
     mine = model.trainable_variables if model.built else []
     foreign = optimizer is not None and bool(known) and (not mine or any(id(v) not in known for v in mine))
     return copies(optimizer.variables) if optimizer is not None and foreign else None
+
+
+def restarted(capture: Capture, model: Any) -> Restarted | None:
+    """Whether a model that was trained is back at the weights of an earlier call, and its optimizer is not."""
+    count = iterations(model)
+    if not count or not capture.steps or capture.weights is None:
+        return None
+    trainable = {id(v) for v in model.trainable_variables}
+    before = [(v, old) for v, old in zip(model.variables, capture.weights, strict=False) if id(v) in trainable]
+    if not before or not all(np.array_equal(copy_of(v), old) for v, old in before):
+        return None
+    return Restarted(user_place(), count, copies(model.optimizer.variables))
 
 
 def iterations(model: Any) -> int | None:

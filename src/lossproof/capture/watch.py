@@ -39,7 +39,7 @@ from lossproof.capture.place import user_place
 from lossproof.capture.record import Capture, LostAssignment, Run, Training, Update
 from lossproof.capture.script import EnoughSeen
 from lossproof.capture.shorten import Shortened, few, renumbered
-from lossproof.capture.trainings import begin_training, end_training, foreign_state, iterations, note_judged
+from lossproof.capture.trainings import begin_training, end_training, foreign_state, iterations, note_judged, restarted
 
 MOST_ALIKE = 3
 """Captures kept of one objective: hyper-parameter loops and episodes meet the same one again and again."""
@@ -197,6 +197,8 @@ class Watch:
         if same is not None:
             same.repeats += 1
             same.changes.look(f"before call {same.repeats + 1} of {call}")
+            if call == "fit" and same.restarted is None:
+                same.restarted = restarted(same, model)
         for one in self.run.captures:  # what the same objective meets elsewhere, in an evaluation or a next model
             if one.signature == signature or (one.model is model and one.compiled is compiled):
                 one.batch_sizes |= sizes

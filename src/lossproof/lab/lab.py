@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import keras
 import numpy as np
 
-from lossproof.capture.batch import count_rows
+from lossproof.capture.batch import ROWS, count_rows
 from lossproof.capture.place import place_of_function, shown_path
 from lossproof.capture.record import Capture, Run
 from lossproof.capture.userfiles import is_user_file, split_cell
@@ -23,7 +23,7 @@ from lossproof.lab.localize.events import Event, Trace
 from lossproof.lab.localize.queries import labels_for
 from lossproof.lab.localize.recorder import Recorder
 from lossproof.lab.model import Forward, Functional
-from lossproof.lab.received import Batch, NoBatch, received_batch
+from lossproof.lab.received import Batch, NoBatch, received_batch, rows_asked
 from lossproof.lab.subject import LossSubject, ObjectiveSubject, StepSubject, Subject
 from lossproof.lab.subjects import losses_of, metrics_of, objective_of, step_of
 from lossproof.lab.tracing import traced
@@ -65,10 +65,13 @@ class Lab:
 
     @cached_property
     def batch(self) -> Batch:
-        """One batch as the step received it."""
+        """One batch as the step received it; of a large one some rows, unless the model takes no other number."""
+        return self._received(ROWS)
+
+    def _received(self, rows: int) -> Batch:
         try:
             with self.backend.concretely():  # it is kept, and may be asked for first while the objective is traced
-                return received_batch(self.capture)
+                return received_batch(self.capture, rows)
         except NoBatch as reason:
             raise NotApplicable(str(reason)) from reason
 
@@ -80,8 +83,18 @@ class Lab:
     @cached_property
     def evaluation(self) -> Evaluation:
         """The objective, evaluated once on the captured batch."""
-        inside = self.capture.changes.moved_inside()
-        with needed("the objective cannot be evaluated"), inside as self.changed_by_objective:
+        with needed("the objective cannot be evaluated"):
+            try:
+                return self._evaluate()
+            except Exception:
+                rows = rows_asked(self.capture)
+                if rows <= ROWS or self.capture.error is not None:
+                    raise
+                self.batch = self._received(rows)  # a size of batch that the script itself has written down somewhere
+                return self._evaluate()
+
+    def _evaluate(self) -> Evaluation:
+        with self.capture.changes.moved_inside() as self.changed_by_objective:
             return evaluate(self.model, self.batch, self.overrides_train_step, self.capture.training)
 
     @property

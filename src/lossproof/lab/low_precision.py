@@ -156,6 +156,7 @@ def _wrong(lab: Lab, subject: Subject) -> Low | None:
     low = lab.value(subject)
     if lab.value(subject) != low or not np.isfinite(low):
         return None
+    here = None if isinstance(subject, StepSubject) else lab.attempt(partial(_gradient, lab, subject))
     with single_precision(lab):
         single = in_single(lab, subject)
         exact = lab.value(single)
@@ -166,7 +167,9 @@ def _wrong(lab: Lab, subject: Subject) -> Low | None:
         tolerance = float(np.sqrt(EPSILON[dtype])) * abs(exact)
         another = abs(low - exact) > tolerance
         another = another and abs(low - exact) > tolerance + 8.0 * _spread(lab, single, exact, dtype)
-        if not another and not (by_targets and lab.attempt(partial(_turned, lab, single, dtype))):
+        if not another:
+            by_targets = here is not None and bool(lab.attempt(partial(_turned, lab, here, single, dtype)))
+        if not another and not by_targets:
             return None
     event = None
     if not isinstance(subject, StepSubject):
@@ -175,28 +178,26 @@ def _wrong(lab: Lab, subject: Subject) -> Low | None:
     return Low(kind, dtype, subject, Severity.ERROR, low, exact, event, rounded=rounded)
 
 
-def _turned(lab: Lab, single: Subject, dtype: str) -> bool:
-    """Whether targets that have been through half precision give the predictions another gradient, all in float32.
+def _gradient(lab: Lab, subject: Subject) -> np.ndarray:
+    return np.concatenate([g.ravel() for g in look_here(lab, subject).gradients if g is not None]).astype("float64")
 
-    Over a batch a value may be much the same, though each row is held against another row's target.
+
+def _turned(lab: Lab, here: np.ndarray, single: Subject, dtype: str) -> bool:
+    """Whether the targets have been through half precision, and that gives the predictions another gradient.
+
+    Over a batch a value may be much the same, though each row is held against another row's target. Which targets a
+    loss has used, its gradient in half precision (`here`) tells, by being nearer to theirs in float32.
     """
-    if isinstance(single, StepSubject):
-        return False
-
-    def gradient(subject: Subject) -> np.ndarray:
-        return np.concatenate([g.ravel() for g in look_here(lab, subject).gradients if g is not None])
-
-    own = gradient(single)
-    size = float(np.linalg.norm(own))
-    off = float(np.linalg.norm(gradient(rounded_targets(lab, single, dtype)) - own))
-    if not off > float(np.sqrt(EPSILON[dtype])) * size:
+    own, other = _gradient(lab, single), _gradient(lab, rounded_targets(lab, single, dtype))
+    size, off = float(np.linalg.norm(own)), float(np.linalg.norm(other - own))
+    if not off > float(np.sqrt(EPSILON[dtype])) * size or np.linalg.norm(here - own) < np.linalg.norm(here - other):
         return False
     random = np.random.default_rng(0)
     leaves = float_leaves(lab, single)
     spread = 0.0
     for _ in range(NUDGES):
         tensors = [tensor_like(lab, _nudged(lab.number(leaf), random, EPSILON[dtype]), leaf) for leaf in leaves]
-        spread = max(spread, float(np.linalg.norm(gradient(with_float_leaves(lab, single, tensors)) - own)))
+        spread = max(spread, float(np.linalg.norm(_gradient(lab, with_float_leaves(lab, single, tensors)) - own)))
     return off > float(np.sqrt(EPSILON[dtype])) * size + 8.0 * spread
 
 

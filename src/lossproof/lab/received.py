@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from lossproof import keras_private
-from lossproof.capture.batch import Recorded, count_rows, take_rows
+from lossproof.capture.batch import ROWS, Recorded, count_rows, take_rows
 from lossproof.capture.record import Capture
 from lossproof.lab.backends import running_backend
 
@@ -30,13 +30,22 @@ class NoBatch(Exception):  # noqa: N818 - an answer, not an error
     """The data could not be read again; the text says why."""
 
 
-def received_batch(capture: Capture) -> Batch:
+def rows_asked(capture: Capture) -> int:
+    """The rows of a batch of the script's own size, as far as they were kept; 0 where the data were no arrays."""
+    return (count_rows(capture.batch["x"]) or 0) if capture.batch is not None else 0
+
+
+def received_batch(capture: Capture, rows: int = ROWS) -> Batch:
     """One batch, passed through Keras's own data adapters.
+
+    Args:
+        capture: The call that was seen.
+        rows: How many rows of arrays stand for a larger batch.
 
     Raises:
         NoBatch: Nothing is left to read (an exhausted iterator), or the adapters refuse the data.
     """
-    data = capture.batch or capture.data
+    data = {**capture.batch, "batch_size": rows} if capture.batch is not None else capture.data
     try:
         if capture.call in ("train_on_batch", "test_on_batch"):
             weight = data.get("sample_weight")
@@ -60,9 +69,9 @@ def received_batch(capture: Capture) -> Batch:
     except Exception as error:  # whatever the data adapters say of the user's data
         raise NoBatch(f"the data could not be read again: {type(error).__name__}: {error}") from error
     batch = as_batch(items)
-    rows = count_rows(batch.y) if capture.batch is not None else None
-    if rows is not None and passed is not None and rows < (count_rows(passed) or 0):
-        passed = take_rows(passed, np.arange(rows))
+    received = count_rows(batch.y) if capture.batch is not None else None
+    if received is not None and passed is not None and received < (count_rows(passed) or 0):
+        passed = take_rows(passed, np.arange(received))
     return replace(batch, passed=passed)
 
 

@@ -57,15 +57,15 @@ def foreign(lab: Lab) -> Foreign | None:
     return Foreign(len(known), len(unknown), ids <= own, iterations)
 
 
-def one_step(lab: Lab, state: bool = False, weights: Sequence[Any] | None = None) -> Step | None:
+def one_step(lab: Lab, state: Sequence[np.ndarray] | None = None, weights: Sequence[Any] | None = None) -> Step | None:
     """One step on the captured batch with a fresh optimizer of the user's settings; None where it is refused.
 
     Args:
         lab: The laboratory.
-        state: Whether it starts from what the user's optimizer brought along.
+        state: The values of the optimizer's variables from which it starts; None for its own.
         weights: The variables to train; the trainable ones by default.
     """
-    step: Step | None = lab.attempt(lambda: _one_step(lab, lab.capture.optimizer_state if state else None, weights))
+    step: Step | None = lab.attempt(lambda: _one_step(lab, state, weights))
     return step
 
 

@@ -142,3 +142,45 @@ def test_what_keeps_its_arguments(watched: Watched, x: np.ndarray, tmp_path: Pat
     for loss in (Remembering(4.0), Forgetful(1.0), "mse", keras.losses.MeanSquaredError()):
         assert not watched("LP602", trip(x, tmp_path / "m.keras", loss))
     assert not watched("LP602", trip(x, tmp_path / "m.keras", Forgetful(4.0), compile=False))
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Penalty(layers.Layer):
+    """Adds `rate` times the mean square of what passes, which its configuration may forget."""
+
+    def __init__(self, rate: float = 0.0, keep: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rate, self.keep = rate, keep
+
+    def call(self, inputs: Any) -> Any:
+        self.add_loss(self.rate * ops.mean(ops.square(inputs)))
+        return inputs
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "keep": self.keep, **({"rate": self.rate} if self.keep else {})}
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Shrink(keras.regularizers.Regularizer):
+    def __init__(self, rate: float = 0.0) -> None:
+        self.rate = rate
+
+    def __call__(self, x: Any) -> Any:
+        return self.rate * ops.sum(ops.square(x))
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
+def test_a_layer_and_a_regularizer_that_forget(watched: Watched, x: np.ndarray, tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((3,)), Penalty(0.5), layers.Dense(1)])
+    (finding,) = watched("LP602", trip(x, tmp_path / "m.keras", "mse", model))
+    assert finding.evidence["attributes"] == [{"name": "rate", "saved": 0.5, "loaded": 0.0}]
+    lost = finding.counterfactual.after - finding.counterfactual.before
+    assert lost == pytest.approx(0.5 * np.mean(x[:32].astype("float64") ** 2), rel=1e-4)
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(1, kernel_regularizer=Shrink(0.25))])
+    (finding,) = watched("LP602", trip(x, tmp_path / "n.keras", "mse", model))
+    lost = finding.counterfactual.after - finding.counterfactual.before
+    assert lost == pytest.approx(0.25 * np.sum(model.get_weights()[0].astype("float64") ** 2), rel=1e-4)
+    model = keras.Sequential([keras.Input((3,)), Penalty(0.5, keep=True), layers.Dense(1)])
+    assert not watched("LP602", trip(x, tmp_path / "o.keras", "mse", model))

@@ -114,6 +114,26 @@ def test_a_schedule_goes_on_counting() -> None:
     assert found.counterfactual.after == pytest.approx(after(second, [RATE * g for g in whole]), rel=1e-4)
 
 
+@pytest.mark.parametrize("again", ["weights", "fold"])
+def test_weights_set_back_without_the_optimizer_in_numbers(again: str) -> None:
+    """One step with a momentum, then the first weights: the velocity goes on."""
+    model = linear()
+    start = model.get_weights()
+    other = Y if again == "weights" else Y[::-1].copy()
+
+    def script() -> None:
+        fit(model, keras.optimizers.SGD(RATE, momentum=0.9))
+        model.set_weights(start)
+        model.fit(X, other, batch_size=ROWS, verbose=0)
+
+    (found,) = said(script)
+    first = [RATE * g for g in gradient(*start)]
+    carried = [1.9 * step for step in first]
+    assert found.counterfactual.before == pytest.approx(after(start, carried), rel=1e-4)
+    assert found.counterfactual.after == pytest.approx(after(start, first), rel=1e-4)
+    assert found.evidence["steps before"] == 1
+
+
 # Innocent -----------------------------------------------------------------------------------------------------------
 
 
@@ -227,3 +247,28 @@ def test_plain_descent_carries_nothing_on() -> None:
         fit(linear(), optimizer)
 
     assert not findings("LP502", script)
+
+
+def test_weights_set_back_with_nothing_to_carry_or_a_new_optimizer() -> None:
+    model = linear()
+    start = model.get_weights()
+
+    def without_a_state() -> None:
+        fit(model, keras.optimizers.SGD(RATE))
+        model.set_weights(start)
+        model.fit(X, Y, batch_size=ROWS, verbose=0)
+
+    def compiled_again() -> None:
+        for _ in range(2):
+            model.set_weights(start)
+            fit(model, keras.optimizers.Adam(RATE))
+
+    def trained_on() -> None:
+        fit(model, keras.optimizers.Adam(RATE))
+        best = model.get_weights()
+        model.fit(X, Y, batch_size=ROWS, verbose=0)
+        model.set_weights(best)
+        model.fit(X, Y, batch_size=ROWS, verbose=0)
+
+    for script in (without_a_state, compiled_again, trained_on):
+        assert not said(script)

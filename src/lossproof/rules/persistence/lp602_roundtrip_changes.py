@@ -10,11 +10,11 @@ from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
-    from lossproof.lab.persistence import ChangedByFile
+    from lossproof.lab.roundtrip import ChangedByFile
 
 
 class RoundtripChanges(Rule):
-    """A loss that forgets its arguments in a file."""
+    """A loss, layer or regularizer that forgets its arguments in a file."""
 
     code = "LP602"
     name = "roundtrip-changes"
@@ -23,10 +23,10 @@ class RoundtripChanges(Rule):
     explanation = """
 A loss goes into a saved model as what `get_config` returns, and comes out as `from_config` builds it. An argument that is
 not in the configuration comes back with its default value: the model loads, trains on, and minimises another loss. Some
-losses of Keras itself do so. Nothing raises.
+losses of Keras itself do so, and so do layers that add a loss, and regularizers. Nothing raises.
 
 **Proof.** The model is saved and loaded in a temporary folder. On the same weights, batch and predictions the two
-objectives differ; with the attributes that changed put back on the loaded loss they agree again. It is an error where the
+objectives differ; with the attributes that changed put back on what was loaded they agree again. It is an error where the
 script goes on with the loaded objective, and a note where it only saves it.
 
 **What to do.** Return every argument of `__init__` in `get_config`, or compile anew after loading.
@@ -74,7 +74,7 @@ restored.fit(x, y, verbose=0)
     )
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.persistence import changed_by_file
+        from lossproof.lab.roundtrip import changed_by_file
 
         if lab.capture.model is None:
             raise NotApplicable("there is no model, only a loss")
@@ -90,24 +90,24 @@ restored.fit(x, y, verbose=0)
             code=self.code,
             name=self.name,
             severity=Severity.ERROR if found.loaded else Severity.NOTE,
-            title=f"{found.name} is another loss after save and load: {lost}",
+            title=f"{found.name} is another {found.part} after save and load: {lost}",
             where=found.where or found.called or lab.capture.where,
             measured="1 round trip through a file, 1 batch",
             explanation=(
                 f"On the same weights and batch the objective is {found.before:.4g}, and {found.after:.4g} once the model "
                 f"was saved and loaded ({'loaded' if found.loaded else 'saved'}{at}). {names} is not in the configuration "
-                "of the loss, so the loaded one has the default. Nothing raises."
+                f"of the {found.part}, so the loaded one has the default. Nothing raises."
             ),
             evidence={
                 "attributes": [{"name": n, "saved": before, "loaded": after} for n, before, after in found.attributes],
                 "loaded_by_script": found.loaded,
             },
             counterfactual=Counterfactual(
-                change=f"{names} put back on the loaded loss",
+                change=f"{names} put back on the loaded {found.part}",
                 before=found.after,
                 after=found.restored,
                 columns=("as loaded", "put back"),
-                rows=(Row("loss before it was saved", found.before, found.before),),
+                rows=(Row("objective before it was saved", found.before, found.before),),
             ),
             fix=Fix(
                 "Return every argument of __init__ in get_config, or call compile again after loading.",

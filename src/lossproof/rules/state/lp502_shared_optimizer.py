@@ -1,4 +1,4 @@
-"""LP502: a model is trained by an optimizer that was built for the weights of another."""
+"""LP502: a model is trained by an optimizer that holds the state of another training."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from lossproof.lab.noise import differs
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
+    from lossproof.capture.record import Restarted
     from lossproof.lab.lab import Lab
     from lossproof.lab.stepping import Foreign, Step
 
 
 class SharedOptimizer(Rule):
-    """One optimizer object in the `compile` of two models."""
+    """One optimizer object in the `compile` of two models, or left as it was when the weights were set back."""
 
     code = "LP502"
     name = "shared-optimizer"
@@ -28,12 +29,13 @@ An optimizer keeps numbers for each weight (Adam's two moments, a momentum) and 
 weights of the first model that it trains. Given to the `compile` of a second model (the next fold, the next setting, the
 discriminator) it does not start anew: on TensorFlow and PyTorch it refuses the unknown weights; on JAX it goes by their
 number and shapes, and applies the moments of the old model to the new one. Nothing raises there, and the folds of a
-cross-validation are not independent.
+cross-validation are not independent. The same happens where one model is set back to the weights with which an earlier
+`fit` began: `set_weights` leaves the optimizer alone.
 
 **Proof.** One step on the batch with the state that the optimizer brought along, and one with a fresh optimizer of the
 same settings. Where the script stopped: the step with a fresh optimizer runs.
 
-**What to do.** Make a new optimizer for each model, or pass its name.
+**What to do.** Make a new optimizer for each model, or pass its name; compile again after setting the weights back.
 """
     source = (
         "keras/src/optimizers/base_optimizer.py, BaseOptimizer.apply and stateless_apply",
@@ -79,6 +81,9 @@ for fold in range(2):
         capture = lab.capture
         if capture.model is None or not capture.training:
             raise NotApplicable("nothing is trained")
+        if capture.restarted is not None and not lab.overrides_train_step:
+            yield from self._restarted(lab, capture.restarted)
+            return
         if capture.optimizer_state is None:
             raise NotApplicable("the optimizer was fresh, or had trained these weights before")
         if lab.overrides_train_step and capture.error is None:
@@ -90,10 +95,44 @@ for fold in range(2):
         if fresh is None or not np.isfinite(fresh.total):
             return
         failed = capture.error is not None and capture.steps == 0
-        carried = lab.once(one_step, state=True)
+        carried = one_step(lab, capture.optimizer_state)
         if not failed and (carried is None or not differs(carried.total, fresh.total, "float32", 1024)):
             return
         yield self._finding(lab, found, fresh, None if failed else carried)
+
+    def _restarted(self, lab: Lab, again: Restarted) -> Iterator[Finding]:
+        from lossproof.lab.stepping import one_step
+
+        fresh, carried = lab.once(one_step), one_step(lab, again.optimizer_state)
+        if fresh is None or carried is None or not np.isfinite([fresh.total, carried.total]).all():
+            return
+        if not differs(carried.total, fresh.total, "float32", 1024):
+            return  # an optimizer without a state
+        name, first = lab.capture.model.name, lab.capture.where
+        at = f" at line {first.line}" if first is not None else ""
+        yield Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            title=f"{name} starts anew from its first weights, its optimizer does not",
+            where=again.where,
+            explanation=(
+                f"This fit begins with the very weights of the fit{at}, set back by the script. The optimizer has made "
+                f"{again.iterations} steps since: its counter and its moments go on, so that the first step is "
+                f"{carried.length:.4g} long where a fresh optimizer's is {fresh.length:.4g}. What earlier fits have seen "
+                "has a part in this one. Nothing raises."
+            ),
+            evidence={"steps before": again.iterations},
+            counterfactual=Counterfactual(
+                change="a fresh optimizer of the same settings",
+                before=carried.total,
+                after=fresh.total,
+                label="loss after one step",
+                columns=("as written", "fresh optimizer"),
+                rows=(Row("length of the first step", carried.length, fresh.length),),
+            ),
+            fix=Fix("Compile again, with a new optimizer, wherever the weights are set back.", where=again.where),
+        )
 
     def _finding(self, lab: Lab, foreign: Foreign, fresh: Step, carried: Step | None) -> Finding:
         capture = lab.capture
