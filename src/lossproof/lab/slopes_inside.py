@@ -49,7 +49,7 @@ def gradients_inside(lab: Lab, subject: Subject) -> list[tuple[Event, Parts]]:
 def _of_loss(lab: Lab, subject: LossSubject, inner: InnerGradients, recorder: Recorder) -> None:
     def run(*predictions: Tensor) -> Tensor:
         moved = with_float_leaves(lab, subject, [inner.mark(one) for one in predictions])
-        with _twin_of(subject.loss, "fn" if hasattr(subject.loss, "fn") else "call", recorder):
+        with twin_of(subject.loss, "fn" if hasattr(subject.loss, "fn") else "call", recorder):
             return _float(moved.total())
 
     inner.differentiate(run, float_leaves(lab, subject))
@@ -57,7 +57,7 @@ def _of_loss(lab: Lab, subject: LossSubject, inner: InnerGradients, recorder: Re
 
 def _of_objective(lab: Lab, inner: InnerGradients, recorder: Recorder) -> None:
     def run(*weights: Tensor) -> Tensor:
-        with lab.model.scope(list(weights)), _twin_of(lab.capture.model, "compute_loss", recorder):
+        with lab.model.scope(list(weights)), twin_of(lab.capture.model, "compute_loss", recorder):
             forward = lab.model.forward(lab.batch.x)
             marked = keras.tree.map_structure(inner.mark, forward.y_pred)
             return _float(lab.model.compute_loss(lab.batch, replace(forward, y_pred=marked)))
@@ -73,7 +73,7 @@ def _of_step(lab: Lab, subject: StepSubject, inner: InnerGradients, recorder: Re
 
 
 @contextmanager
-def _twin_of(owner: Any, name: str, recorder: Recorder) -> Iterator[None]:
+def twin_of(owner: Any, name: str, recorder: Recorder) -> Iterator[None]:
     """Inside, a method of an object is its instrumented twin; past `__setattr__`, with which Keras tracks."""
     own = vars(owner)
     had, before = name in own, own.get(name)

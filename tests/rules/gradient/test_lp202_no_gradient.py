@@ -233,3 +233,70 @@ def test_it_explains_the_exception(check_script: Callable[..., Any]) -> None:
     error = checked.report["script_error"]
     assert (error is None) == (BACKEND == "jax")
     assert error is None or error["explained_by"] == "LP202"
+
+
+# A term among others -----------------------------------------------------------------------------------------------
+
+
+def squared(t: Any, p: Any) -> Any:
+    return ops.mean(ops.square(t - p), axis=-1)
+
+
+class WithPenalty(keras.losses.Loss):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return squared(y_true, y_pred) - 0.5 * self.share(y_pred)
+
+    def share(self, y_pred: Any) -> Any:
+        return ops.mean(ops.cast(y_pred > 0.2, "float32"), axis=-1)
+
+
+DEAD: dict[str, tuple[Callable[..., Any], str]] = {
+    "decisions": (lambda t, p: squared(t, p) + 0.5 * error_rate(t, p), "0.5 * error_rate(t, p)"),
+    "scalar": (lambda t, p: ops.mean(squared(t, p)) + ops.mean(ops.floor(4.0 * p)), "ops.mean(ops.floor(4.0 * p))"),
+    "first": (lambda t, p: error_rate(t, p) + squared(t, p), "error_rate(t, p)"),
+    "method": (WithPenalty(), "0.5 * self.share(y_pred)"),
+    "of three": (
+        lambda t, p: squared(t, p) + ops.mean(ops.sign(p), axis=-1) + ops.abs(p[:, 0]),
+        "ops.mean(ops.sign(p), axis=-1)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DEAD)
+def test_a_term_without_a_gradient_beside_others(name: str) -> None:
+    loss, term = DEAD[name]
+    (found,) = of_loss(loss)
+    assert found.evidence["term"] == term
+    assert found.evidence["change"] <= 1e-6
+
+
+def test_the_term_in_numbers() -> None:
+    """Doubled, the loss changes by the term."""
+    y_pred = np.random.default_rng(5).uniform(size=BINARY.shape).astype("float32")
+    (found,) = of_loss(DEAD["decisions"][0], BINARY, y_pred)
+    wrong = np.mean(np.abs(BINARY.astype("float64") - (y_pred > 0.5)))
+    error = np.mean((BINARY.astype("float64") - y_pred) ** 2)
+    assert found.counterfactual.before == pytest.approx(error + 0.5 * wrong, rel=1e-5)
+    assert found.counterfactual.after == pytest.approx(error + 1.0 * wrong, rel=1e-5)
+
+
+ALIVE: dict[str, Callable[..., Any]] = {
+    "to whole numbers": lambda t, p: squared(t, p) + 0.1 * ops.mean(ops.abs(p - ops.round(p)), axis=-1),
+    "a decision as a weight": lambda t, p: ops.mean((1.0 + ops.cast(p > 0.2, "float32")) * ops.square(t - p), axis=-1),
+    "a sum in a divisor": lambda t, p: (
+        ops.sum(ops.square(t - p)) / (ops.sum(ops.abs(p)) + ops.sum(ops.cast(p > 0.2, "float32")))
+    ),
+    "straight through": lambda t, p: squared(t, p + ops.stop_gradient(ops.round(p) - p)),
+    "shown, and stopped": lambda t, p: squared(t, p) + ops.stop_gradient(error_rate(t, p)),
+    "a margin that most meet": lambda t, p: squared(t, p) + ops.mean(ops.relu(ops.abs(p) - 1.0), axis=-1),
+    "a margin that all meet": lambda t, p: squared(t, p) + ops.mean(ops.relu(ops.abs(p) - 50.0), axis=-1),
+    "of the targets": lambda t, p: squared(t, p) + ops.mean(ops.cast(t > 0.0, "float32"), axis=-1),
+    "hard examples": lambda t, p: ops.mean(
+        ops.where(ops.abs(t - p) > 0.5, ops.square(t - p), 0.1 * ops.abs(t - p)), -1
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ALIVE)
+def test_terms_that_train_or_are_meant(name: str) -> None:
+    assert of_loss(ALIVE[name]) == []

@@ -30,6 +30,7 @@ class Recorder:
         keep: Applied to each value as it is evaluated; its result is stored, and the value itself goes on unchanged.
         mark: Applied to each value as it is evaluated, after `keep`; the user's code goes on with its result, which must
             be an equal value.
+        instead: Given the event of a value and the value, what the user's code goes on with in its place.
         limit: How many values to keep at most, elements of lists counted. `truncated` says whether more were dropped.
     """
 
@@ -39,6 +40,7 @@ class Recorder:
         *,
         keep: Callable[[Any], Any] | None = None,
         mark: Callable[[Any], Any] | None = None,
+        instead: Callable[[Event, Any], Any] | None = None,
         limit: int = 1_000_000,
     ) -> None:
         self.truncated = False
@@ -46,6 +48,7 @@ class Recorder:
         """The source text of each place's file and cell."""
         self._keep = keep
         self._mark = mark
+        self._instead = instead
         self._limit = limit
         self._events: list[Event] = []
         self._twins = Twins(lambda script: Probe(self, script), is_user_file)
@@ -93,8 +96,11 @@ class Recorder:
 
     def record(self, site: Site, value: Any, frame: FrameType) -> Any:
         """A site was evaluated in a frame; the value to go on with. Never raises."""
+        count = len(self._events)
         if not self.truncated:
             self.note(site, value, id(frame), self.depth(frame))
+        if self._instead is not None and len(self._events) > count:
+            value = self._instead(self._events[-1], value)
         return value if self._mark is None else self._mark(value)
 
     def note(self, site: Site, value: Any, activation: int, depth: int) -> None:

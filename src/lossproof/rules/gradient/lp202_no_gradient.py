@@ -10,6 +10,7 @@ from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
     from lossproof.lab.blind import Blind
+    from lossproof.lab.dead_terms import DeadTerm
     from lossproof.lab.lab import Lab
     from lossproof.lab.subject import Subject
 
@@ -34,6 +35,10 @@ part of the objective is then reported and never improves.
 **Proof.** The predictions are moved towards the targets, between rows, and at random over their range and beyond. The
 value changes, and the gradient is missing or exactly zero at each of these points; halving the way between two of them
 finds either a jump or a slope that autodiff does not see.
+
+The same is asked of each term of a sum in the user's code, such as a count of wrong decisions added to a cross-entropy: its
+gradient is zero at all these points, and other numbers in its place, doubled or at random, change the loss and no entry
+of its gradient. Such a term is reported and does not train, whatever its weight.
 
 A loss whose gradient is zero only here and there (a margin that is met, a clipped range) is not meant, nor one whose
 value never moves, nor a part behind `stop_gradient` while the rest trains.
@@ -93,6 +98,7 @@ model.fit(x, y, verbose=0)
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         from lossproof.lab.connection import blind
+        from lossproof.lab.dead_terms import dead_term
         from lossproof.lab.minimised import minimised
         from lossproof.lab.weight_connection import blind_to_weights
 
@@ -111,7 +117,40 @@ model.fit(x, y, verbose=0)
         for whole in own:
             proof = None if found else lab.once(blind, whole) or lab.once(blind_to_weights)
             if proof is not None:
+                found = True
                 yield self._finding(lab, whole, proof)
+        for subject in () if found else lab.once(minimised):
+            term = lab.attempt(lambda: lab.once(dead_term, subject))  # noqa: B023 - called here
+            if term is not None:
+                yield self._of_term(lab, subject, term)
+                return
+
+    def _of_term(self, lab: Lab, subject: Subject, dead: DeadTerm) -> Finding:
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            title=f"a term of {subject.name} has no gradient",
+            where=lab.place_of_event(dead.event),
+            measured=f"1 batch, {dead.points} points",
+            explanation=(
+                f"`{dead.term}` is {dead.least:.4g} to {dead.most:.4g} on the predictions that were tried, and its gradient "
+                "is zero at all of them. Doubled, it changes the loss and no digit of the gradient: it is reported and "
+                "does not train, whatever its weight. Nothing raises."
+            ),
+            evidence={"subject": subject.name, "term": dead.term, "points": dead.points, "change": dead.change},
+            counterfactual=Counterfactual(
+                change=f"`{dead.term}` doubled",
+                before=dead.before,
+                after=dead.after,
+                columns=("as written", "doubled"),
+                rows=(Row("largest change of the gradient", None, dead.change, "none of its entries moves"),),
+            ),
+            fix=Fix(
+                "Write this term smoothly in keras.ops (probabilities instead of decisions, a soft assignment instead of "
+                "floor, round or one_hot), or report it as a metric."
+            ),
+        )
 
     def _finding(self, lab: Lab, subject: Subject, blind: Blind) -> Finding:
         from lossproof.lab.connection import vanishing
