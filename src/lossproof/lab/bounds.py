@@ -92,6 +92,17 @@ def bounds_of(lab: Lab, subject: Subject) -> list[np.ndarray]:
     return found
 
 
+def the_same_for_other_weights(lab: Lab, subject: Subject) -> bool:
+    """Whether no layer's weights, turned round or scaled up, change a prediction: a softmax over a single unit is 1."""
+    here = _predictions(lab, subject, None, 1.0)
+    for layer in _layers(lab):
+        for scale in (-1.0, SCALES[0]):
+            there = _predictions(lab, subject, layer, scale)
+            if not all(np.array_equal(one, other) for one, other in zip(here, there, strict=True)):
+                return False
+    return bool(here)
+
+
 def reached(lab: Lab, subject: Subject, bounds: list[np.ndarray]) -> list[np.ndarray]:
     """Those of the bounds that training gets to: at twice the weights with which the first prediction is on one.
 

@@ -170,3 +170,13 @@ def test_a_flat_output_beside_a_penalty_is_found() -> None:
     report = lossproof.check(compiled(model, "mse"), X, np.abs(REAL), select=["LP207"])
     assert not report.crashed
     assert [one.evidence["where"] for one in report.findings] == ["output"]
+
+
+@pytest.mark.backend("jax", "torch")  # TensorFlow's Keras goes back to the logits, and trains without an effect
+@pytest.mark.filterwarnings("ignore:You are using a softmax over axis -1")
+def test_a_softmax_over_a_single_unit_is_told_from_a_saturated_output() -> None:
+    (found,) = of_model(1, "softmax", "binary_crossentropy", BINARY[:, :1], 0.5, 0.0)
+    assert "does not depend on the weights" in found.title
+    assert "sigmoid" in found.fix.text
+    (other,) = of_model(1, "relu", "mse", np.abs(REAL[:, :1]) + 1.0, 0.5, -50.0)
+    assert "is on its flat part" in other.title

@@ -100,15 +100,20 @@ model.fit(x, share, verbose=0)
                 return
 
     def _finding(self, lab: Lab, subject: Subject, found: Saturated) -> Finding:
+        from lossproof.lab.bounds import the_same_for_other_weights
         from lossproof.lab.places import place_of_result
 
+        off = found.where in ("output", "both")
+        fixed = off and bool(lab.attempt(partial(lab.once, the_same_for_other_weights, subject)))
         of = f" of output {subject.output!r}" if subject.output and len(lab.losses) > 1 else ""
         built_in = lab.place(subject) in (lab.capture.where, getattr(lab.capture.compiled, "where", None))
         if found.where == "everywhere":
             title = f"the loss{of} is level at every prediction: no weight gets a gradient"
         elif found.where == "constant":
             title = f"the loss{of} is {found.value:.4g} whatever is predicted: no weight gets a gradient"
-        elif found.where != "loss":
+        elif fixed:
+            title = f"the output{of} does not depend on the weights: none of them gets a gradient of the loss"
+        elif off:
             title = f"the output{of} is on its flat part for every sample: no weight gets a gradient of the loss"
         else:
             title = f"{found.dead} of {found.wrong} wrong predictions{of} get no gradient"
@@ -119,7 +124,7 @@ model.fit(x, share, verbose=0)
             title=title,
             where=lab.place(subject) if built_in else lab.once(place_of_result, subject),
             measured=f"1 batch of {subject.batch_size}",
-            explanation=" ".join(self._sentences(subject, found)),
+            explanation=" ".join(self._sentences(subject, found, fixed)),
             evidence={
                 "subject": subject.name,
                 "output": subject.output,
@@ -136,10 +141,10 @@ model.fit(x, share, verbose=0)
                 columns=("as captured", "moved"),
                 rows=() if found.how else (Row("all predictions on their targets", found.value, found.perfect),),
             ),
-            fix=Fix(self._remedy(found)),
+            fix=Fix(self._remedy(found, fixed)),
         )
 
-    def _sentences(self, subject: Subject, found: Saturated) -> Iterator[str]:
+    def _sentences(self, subject: Subject, found: Saturated, fixed: bool) -> Iterator[str]:
         spread = f"{found.low:.4g}" if found.low == found.high else f"{found.low:.4g} to {found.high:.4g}"
         if found.where in ("everywhere", "constant"):
             yield (
@@ -150,6 +155,11 @@ model.fit(x, share, verbose=0)
                 f"Yet the loss could be lower: {found.mended:.4g} with predictions {found.how}."
                 if found.where == "everywhere"
                 else f"With every other prediction that was tried it is {found.value:.4g} as well."
+            )
+        elif fixed:
+            yield (
+                f"All {found.dead} predictions are {spread}, and stay so with the weights of any layer turned round or made "
+                f"far larger, though {subject.name} could fall from {found.value:.4g} to {found.perfect:.4g}."
             )
         elif found.where == "output":
             yield (
@@ -171,9 +181,13 @@ model.fit(x, share, verbose=0)
         nothing = found.where in ("everywhere", "constant")
         yield "Nothing raises: " + ("nothing is learned." if nothing else "training goes on without them.")
 
-    def _remedy(self, found: Saturated) -> str:
+    def _remedy(self, found: Saturated, fixed: bool) -> str:
         if found.where in ("everywhere", "constant"):
             return "Bound what the loss is made of, not the loss: where a minimum or clip cuts it off, nothing pulls."
+        if fixed:
+            return (
+                "End the model in as many units as the activation needs: a softmax over one unit is 1, take a sigmoid."
+            )
         if found.where == "both":
             return (
                 "Compute the loss from logits: of a prediction that is exactly 0 or 1 no loss of probabilities can tell by "
