@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import sys
 from typing import TYPE_CHECKING, Any
 
 from lossproof.api import check, check_loss
+from lossproof.capture.importing import once_imported
 from lossproof.comparing import compare
 from lossproof.findings.finding import Finding, Severity
 from lossproof.ledger.explain import explain
@@ -81,6 +82,11 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_LATER})
 
 
-if "keras" in sys.modules:
-    # What `keras.saving.load_model` may meet in a file has to be registered by then; `import keras` mostly comes first.
-    importlib.import_module("lossproof.objective.saved")
+def _register() -> None:
+    # What keeps our classes from being imported is said where one of them is asked for; `import keras` goes on without.
+    with contextlib.suppress(Exception):
+        importlib.import_module("lossproof.objective.saved")
+
+
+# What `keras.saving.load_model` may meet in a file has to be registered by then. This does not import Keras itself.
+once_imported("keras", _register)

@@ -148,7 +148,11 @@ def test_what_cannot_be_saved_says_so(tmp_path):
 
 
 ELSEWHERE = """
-import sys, keras, numpy as np
+import sys
+if "ours first" in sys.argv:
+    import lossproof
+    assert "keras" not in sys.modules
+import keras, numpy as np
 import lossproof as lp
 from keras import ops
 
@@ -172,7 +176,7 @@ def test_in_another_process(tmp_path):
     np.savez(tmp_path / "d.npz", x=x, y=y)
     script = tmp_path / "load.py"
     script.write_text(ELSEWHERE)
-    for known in (["known"], []):
+    for known in (["known"], ["known", "ours first"], []):
         command = [sys.executable, str(script), str(tmp_path / "t.keras"), str(tmp_path / "d.npz"), *known]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if known:
@@ -187,6 +191,22 @@ def test_in_another_process(tmp_path):
 def test_the_package_imports_without_keras():
     code = "import sys, lossproof; assert 'Term' in dir(lossproof); assert 'keras' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)
+
+
+IMPORTED = """
+import sys
+import lossproof
+ours = sys.meta_path[0]
+assert type(ours).__module__.startswith("lossproof") and "keras" not in sys.modules
+import keras
+assert ours not in sys.meta_path
+assert keras.saving.get_registered_object("lossproof>Trainer") is lossproof.Trainer
+"""
+
+
+def test_importing_keras_later_registers_our_classes_and_leaves_nothing_behind():
+    done = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_losses_keep_the_arguments_that_their_config_leaves_out():

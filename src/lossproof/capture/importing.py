@@ -46,15 +46,20 @@ class _Finder(importlib.abc.MetaPathFinder):
         return spec
 
 
-@contextmanager
-def when_imported(name: str, after: Callable[[], None]) -> Iterator[None]:
-    """Call `after` once the module `name` has been imported inside the block; at once if it is imported already."""
+def once_imported(name: str, after: Callable[[], None]) -> _Finder | None:
+    """Call `after` once the module `name` has been imported; at once if it is. Returns the finder that waits for it."""
     if name in sys.modules:
         after()
-        yield
-        return
+        return None
     finder = _Finder(name, after)
     sys.meta_path.insert(0, finder)
+    return finder
+
+
+@contextmanager
+def when_imported(name: str, after: Callable[[], None]) -> Iterator[None]:
+    """Inside the block, `once_imported`."""
+    finder = once_imported(name, after)
     try:
         yield
     finally:
