@@ -1,7 +1,7 @@
-"""Check the healthy scripts of tests/healthy: each error or warning is a false alarm (`make healthy`).
+"""Check healthy scripts, those of tests/healthy by default: each error or warning is a false alarm (`make healthy`).
 
-The first line of a script names the backends on which it runs: `# backends: tensorflow, jax, torch`. Exit status: 0 if
-nothing was said of any of them.
+The first line of a script may name the backends on which it runs: `# backends: tensorflow, jax`. Exit status: 0 if nothing
+was said of any of them. `--folder examples/objectives` checks the examples of objectives.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def backends_of(script: Path) -> list[str]:
-    """The backends that the first line of a script names."""
+    """The backends that the first line of a script names; all if it names none."""
     first = script.read_text(encoding="utf-8").partition("\n")[0]
-    return re.findall("|".join(BACKENDS), first)
+    return re.findall("|".join(BACKENDS), first) if first.startswith("# backends:") else list(BACKENDS)
 
 
 def alarms(script: Path, backend: str) -> list[str]:
@@ -51,11 +51,12 @@ def main() -> int:
     parser.add_argument("--backends", default=",".join(BACKENDS), help="comma-separated (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=2, help="scripts side by side (default: %(default)s)")
     parser.add_argument("--only", default="", help="names of scripts, comma-separated")
+    parser.add_argument("--folder", type=Path, default=SCRIPTS, help="where they are (default: %(default)s)")
     options = parser.parse_args()
     wanted, only = options.backends.split(","), set(filter(None, options.only.split(",")))
     work = [
         (script, backend)
-        for script in sorted(SCRIPTS.glob("*.py"))
+        for script in sorted(options.folder.glob("*.py"))
         for backend in backends_of(script)
         if backend in wanted and (not only or script.stem in only)
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -80,14 +82,23 @@ def compiled_ways():
     ways = {"eager": {"run_eagerly": True}, "jit": {"jit_compile": True}, "several steps": {"steps_per_execution": 4}}
     if keras.backend.backend() == "torch":
         del ways["several steps"]  # which Keras does not offer there
-        del ways["jit"]  # minutes of inductor
     return ways
 
 
-@pytest.mark.parametrize("way", ["eager", "jit", "several steps"])
-def test_ways_of_compiling(way):
+@pytest.fixture
+def quick_jit(monkeypatch):
+    """On torch, the step is traced and run as traced, without the minutes in which inductor compiles it."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # dynamo reads it
+@pytest.mark.parametrize("way", ["eager", pytest.param("jit", marks=pytest.mark.slow), "several steps"])
+def test_ways_of_compiling(way, quick_jit):
     if way not in compiled_ways():
-        pytest.skip("not offered by Keras on this backend, or too slow there")
+        pytest.skip("not offered by Keras on this backend")
     x, y = data(32)
     expected, logs = trained(x, y)
     found, others = trained(x, y, trainer=make(**compiled_ways()[way]))

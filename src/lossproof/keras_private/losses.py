@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 
@@ -59,9 +58,7 @@ def reduced_values(values: Any, mask: Any, reduction: str, dtype: Any) -> Any:
     return _module().reduce_weighted_values(values, mask=mask, reduction=reduction, dtype=dtype)
 
 
-@functools.cache
 def _module() -> Any:
-    # Looked up once: a step asks for it several times per term.
     from keras.src.losses import loss
 
     return loss

@@ -44,7 +44,10 @@ class Attachment:
 
 def first_of(tensors: Any) -> Any:
     """The first tensor of a structure, in the order of its making; None if there is none."""
-    while isinstance(tensors, (dict, list, tuple)):
-        inside = tensors.values() if isinstance(tensors, dict) else tensors
-        tensors = next((first for one in inside if (first := first_of(one)) is not None), None)
-    return tensors
+    if not isinstance(tensors, (dict, list, tuple)):
+        return tensors
+    for one in tensors.values() if isinstance(tensors, dict) else tensors:
+        first = first_of(one)
+        if first is not None:
+            return first
+    return None

@@ -18,6 +18,7 @@ import keras
 
 from lossproof import keras_private
 from lossproof.objective.attached import Attachment, first_of
+from lossproof.objective.binding import Bound
 from lossproof.objective.graph import Place
 
 Tensor = Any
@@ -26,21 +27,15 @@ Key = tuple[int, ...]
 _LOCK = threading.RLock()
 
 
-@dataclass
 class _Extended:
-    """One model of the way, with what is to be read in its graph."""
+    """One model of the way, with what is to be read in its graph; the extended graph has no new nodes on the user's layers."""
 
-    model: Any
-    tensors: dict[Key, Any]
-    graph: Any = None
-    users: int = 0
-
-    def run(self) -> Any:
-        """The extended graph, made once; it makes no new nodes on the user's layers."""
-        if self.graph is None:
-            structure = {"outputs": keras_private.output_structure(self.model), "taps": list(self.tensors.values())}
-            self.graph = keras.Model(keras_private.input_structure(self.model), structure)
-        return self.graph
+    def __init__(self, model: Any, tensors: dict[Key, Any]) -> None:
+        self.model = model
+        self.keys = tuple(tensors)
+        structure = {"outputs": keras_private.output_structure(model), "taps": list(tensors.values())}
+        self.graph = keras.Model(keras_private.input_structure(model), structure)
+        self.users = 0
 
 
 class Taps:
@@ -51,13 +46,13 @@ class Taps:
     """
 
     def __init__(self, places: Sequence[Place]) -> None:
-        self._extended: dict[int, _Extended] = {}
         self._collected = threading.local()
         self._attachment = Attachment()
+        owners: dict[int, tuple[Any, dict[Key, Any]]] = {}
         for place in places:
             owner = place.models[-1]
-            extended = self._extended.setdefault(id(owner), _Extended(owner, {}))
-            extended.tensors[place.key] = place.tensor
+            owners.setdefault(id(owner), (owner, {}))[1][place.key] = place.tensor
+        self._extended = [_Extended(owner, tensors) for owner, tensors in owners.values()]
 
     def __bool__(self) -> bool:
         return bool(self._extended)
@@ -83,13 +78,13 @@ class Taps:
         if kept is None:
             return None
         first = first_of(outputs)
-        return {key: kept.get(key, first) for one in self._extended.values() for key in one.tensors}
+        return {key: kept.get(key, first) for one in self._extended for key in one.keys}
 
     @contextlib.contextmanager
     def _installed(self) -> Iterator[None]:
         # Replicas of tf.distribute run this in threads that take turns in the middle of a pass: the last one removes it.
         with _LOCK:
-            for one in self._extended.values():
+            for one in self._extended:
                 one.users += 1
                 if one.users == 1:
                     vars(one.model)["call"] = self._call_of(one)  # past the tracking of attributes
@@ -97,7 +92,7 @@ class Taps:
             yield
         finally:
             with _LOCK:
-                for one in self._extended.values():
+                for one in self._extended:
                     one.users -= 1
                     if one.users == 0:
                         vars(one.model).pop("call", None)
@@ -107,8 +102,8 @@ class Taps:
             values = getattr(self._collected, "values", None)
             if values is None:  # another thread calls the user's model meanwhile
                 return type(extended.model).call(extended.model, inputs, *args, **kwargs)
-            result = extended.run().call(inputs, *args, **kwargs)
-            values.update(zip(extended.tensors, result["taps"], strict=True))
+            result = extended.graph.call(inputs, *args, **kwargs)
+            values.update(zip(extended.keys, result["taps"], strict=True))
             outputs = result["outputs"]
             return outputs[0] if isinstance(outputs, (list, tuple)) and len(outputs) == 1 else outputs
 
@@ -131,3 +126,9 @@ class NoTaps:
     def values(self, outputs: Any) -> dict[Key, Tensor] | None:
         """No values."""
         return self.nothing
+
+
+def tapping(terms: Sequence[Bound]) -> Taps | NoTaps:
+    """What reads the layers that these terms refer to."""
+    places = [place for one in terms for place in one.layers.values()]
+    return Taps(places) if places else NoTaps()

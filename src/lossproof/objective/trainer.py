@@ -14,6 +14,7 @@ from lossproof.objective.binding import Bound, Candidates, bind
 from lossproof.objective.compiling import CompiledByObjective
 from lossproof.objective.evaluating import EvaluatedByObjective
 from lossproof.objective.evaluation import Tensors, evaluate
+from lossproof.objective.graph import has_graph
 from lossproof.objective.helpers import TrainedVariables, helper_layers, term_variables
 from lossproof.objective.metric_targets import by_output, weights_by_output
 from lossproof.objective.naming import (
@@ -31,7 +32,7 @@ from lossproof.objective.references import PACKAGE
 from lossproof.objective.steps import train_step
 from lossproof.objective.steps.contract import Parts
 from lossproof.objective.steps.replicas import processes
-from lossproof.objective.taps import NoTaps, Taps
+from lossproof.objective.taps import NoTaps, Taps, tapping
 from lossproof.objective.targets import named_targets, wanted_targets
 from lossproof.objective.tracking import TermLog, count_rows
 from lossproof.objective.weights import asks_for_the_step, moves, weight_now
@@ -101,7 +102,9 @@ class Trainer(CompiledByObjective, TrainedVariables):
         self._seen: Seen = {}
         self._taps: Taps | NoTaps | None = None
         known = Candidates(static_outputs(model), static_inputs(model), None, model)
-        self._early = [bind(one, known) for one in objective]
+        early = [bind(one, known) for one in objective]
+        if has_graph(model):  # before a step is compiled, which cannot make models
+            self._taps = tapping(early)
         if model.built:
             self.built = True
 
@@ -123,9 +126,7 @@ class Trainer(CompiledByObjective, TrainedVariables):
     def _tapped(self) -> Taps | NoTaps:
         if self._taps is None:
             known = Candidates(static_outputs(self.model), static_inputs(self.model), None, self.model)
-            bound = [bind(one, known) for one in self.objective]
-            places = [place for one in bound for place in one.layers.values()]
-            self._taps = Taps(places) if places else NoTaps()
+            self._taps = tapping([bind(one, known) for one in self.objective])
         return self._taps
 
     # The loss --------------------------------------------------------------------------------------------------------
