@@ -2,12 +2,15 @@
 
     KERAS_BACKEND=jax python benchmarks/objective.py [--repeats 7] [--steps 40] [--only vae,yolo,two_task,gradients,torchjd]
 
-- Trainer over a model with a hand-written `compute_loss`, and over the trick of a model whose output is its loss
-  (`compile(loss=lambda y_true, y_pred: y_pred)`): a sequence-free VAE, a YOLO-style detector and two tasks on one trunk.
+- Trainer over a model with a hand-written `compute_loss`, once with its terms logged by a `keras.metrics.Mean` each and
+  `self.losses` added, as Keras's guide has it, once bare: the sum of the terms and nothing else; and over the trick of a
+  model whose output is its loss (`compile(loss=lambda y_true, y_pred: y_pred)`): a sequence-free VAE, a YOLO-style detector
+  and two tasks on one trunk. The hand-written model twice against itself tells the noise.
 - A strategy with a gradient per term over K passes forward and back, one per term, each in a step of its own.
 - On torch, such a strategy over TorchJD (`pip install "torchjd[quadprog-projector]"`) on the same model, losses and rows.
 
-A time is that of one step under `fit`, the least of the repeats (what disturbs a busy machine only adds).
+A time is the processor time of one step under `fit`, all threads together, the median of the repeats. A ratio is the
+median of the ratios of each turn, with their quartiles.
 """
 
 from __future__ import annotations
@@ -143,12 +146,12 @@ def by_hand(name: str, y: Any, outputs: Any) -> list[Tensor]:
 
 
 class HandWritten(keras.Model):
-    """A model with its own `compute_loss`, which tracks its terms as Keras's guide does."""
+    """A model with its own `compute_loss`, which tracks its terms and adds `self.losses` as Keras's guide does; or not."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, bare: bool = False) -> None:
         super().__init__()
-        self.inner, self.kind = MODELS[name](), name
-        count = len(terms(name))
+        self.inner, self.kind, self.bare = MODELS[name](), name, bare
+        count = 0 if bare else len(terms(name))
         self.trackers = [keras.metrics.Mean(name=f"term{k}") for k in range(count)]
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Any:
@@ -160,9 +163,11 @@ class HandWritten(keras.Model):
     ) -> Tensor:
         """The sum of the terms."""
         parts = by_hand(self.kind, y, y_pred)
+        if self.bare:
+            return sum(parts)
         for tracker, part in zip(self.trackers, parts, strict=True):
             tracker.update_state(part)
-        return sum(parts)
+        return sum([*parts, *self.losses])
 
 
 class Total(layers.Layer):
@@ -196,21 +201,26 @@ def fitting(model: keras.Model, x: Any, y: Any, steps: int) -> Run:
     """Times a step of `fit`, after one that compiles it."""
 
     def run() -> float:
-        began = time.perf_counter()
+        began = time.process_time()
         model.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0)
-        return (time.perf_counter() - began) / steps
+        return (time.process_time() - began) / steps
 
     run()
     return run
 
 
-def least(runs: dict[str, Run], repeats: int) -> dict[str, float]:
-    """The least time of each, in turns."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
+Times = dict[str, list[float]]
+
+
+def taken(runs: dict[str, Run], repeats: int) -> Times:
+    """The times of each, in turns, each turn in another order."""
+    times: Times = {name: [] for name in runs}
+    order, rng = list(runs), np.random.default_rng(0)
     for _ in range(repeats):
-        for name, run in runs.items():
-            times[name].append(run())
-    return {name: min(some) for name, some in times.items()}
+        rng.shuffle(order)
+        for name in order:
+            times[name].append(runs[name]())
+    return times
 
 
 def compiled(model: keras.Model, **arguments: Any) -> keras.Model:
@@ -219,12 +229,11 @@ def compiled(model: keras.Model, **arguments: Any) -> keras.Model:
     return model
 
 
-def row(what: str, ours: float, theirs: float) -> None:
+def row(what: str, ours: list[float], theirs: list[float]) -> None:
     """Print a line of the table."""
-    print(
-        f"| {what} | {keras.backend.backend()} | {ours * 1e3:.2f} ms | {theirs * 1e3:.2f} ms | {ours / theirs:.2f} |",
-        flush=True,
-    )
+    low, middle, high = np.quantile(np.array(ours) / np.array(theirs), [0.25, 0.5, 0.75])
+    times = f"{np.median(ours) * 1e3:.2f} ms | {np.median(theirs) * 1e3:.2f} ms"
+    print(f"| {what} | {keras.backend.backend()} | {times} | {middle:.2f} ({low:.2f} to {high:.2f}) |", flush=True)
 
 
 def steps_of(name: str, repeats: int, steps: int) -> None:
@@ -233,12 +242,16 @@ def steps_of(name: str, repeats: int, steps: int) -> None:
     runs = {
         "trainer": fitting(compiled(Trainer(MODELS[name](), Objective(terms(name)))), x, y, steps),
         "by hand": fitting(compiled(HandWritten(name)), x, y, steps),
+        "by hand, again": fitting(compiled(HandWritten(name)), x, y, steps),
+        "bare": fitting(compiled(HandWritten(name, bare=True)), x, y, steps),
         "as output": fitting(
             compiled(loss_as_output(name), loss=lambda _, y_pred: y_pred), [x, *y.values()], np.zeros(len(x)), steps
         ),
     }
-    times = least(runs, repeats)
-    row(f"{name}: Trainer / hand-written compute_loss", times["trainer"], times["by hand"])
+    times = taken(runs, repeats)
+    row(f"{name}: hand-written compute_loss / itself", times["by hand, again"], times["by hand"])
+    row(f"{name}: Trainer / hand-written compute_loss that logs its terms", times["trainer"], times["by hand"])
+    row(f"{name}: Trainer / hand-written compute_loss, bare", times["trainer"], times["bare"])
     row(f"{name}: Trainer / loss as output", times["trainer"], times["as output"])
 
 
@@ -259,8 +272,8 @@ def gradients(repeats: int, steps: int) -> None:
         }
         for number, one in enumerate(terms(name)):
             runs[str(number)] = fitting(compiled(Trainer(MODELS[name](), Objective([one]))), x, y, steps)
-        times = least(runs, repeats)
-        alone = sum(times[str(number)] for number in range(len(terms(name))))
+        times = taken(runs, repeats)
+        alone = np.sum([times[str(number)] for number in range(len(terms(name)))], axis=0).tolist()
         for key in wanted:
             row(f"{name}: {key} / {len(terms(name))} passes forward and back", times[key], alone)
 
@@ -281,10 +294,10 @@ def against_torchjd(repeats: int, steps: int) -> None:
             optimizer = torch.optim.SGD(weights, lr=1e-3)
 
             def ours(trainer: Any = trainer, x: Any = x, y: Any = y) -> float:
-                began = time.perf_counter()
+                began = time.process_time()
                 for _ in range(steps):
                     trainer.train_step((x, y))
-                return (time.perf_counter() - began) / steps
+                return (time.process_time() - began) / steps
 
             def theirs(
                 model: Any = model,
@@ -294,17 +307,17 @@ def against_torchjd(repeats: int, steps: int) -> None:
                 optimizer: Any = optimizer,
             ) -> float:
                 name, x, y = batch
-                began = time.perf_counter()
+                began = time.process_time()
                 for _ in range(steps):
                     backward(by_hand(name, y, model(x, training=True)))
                     jac_to_grad(weights, aggregator)
                     optimizer.step()
                     optimizer.zero_grad()
-                return (time.perf_counter() - began) / steps
+                return (time.process_time() - began) / steps
 
             trainer.train_on_batch(x, y)
             theirs()
-            times = least({"ours": ours, "theirs": theirs}, repeats)
+            times = taken({"ours": ours, "theirs": theirs}, repeats)
             row(f"{name}: {key}, step / TorchJD", times["ours"], times["theirs"])
 
 
