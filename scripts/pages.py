@@ -115,7 +115,7 @@ def benchmark() -> str:
             f"- **Cause**: {case['cause']}",
             f"- **Evidence**: {case['evidence']}",
             f"- **Fix**: {case['fix']}",
-            f"- **Finding**: {codes}",
+            f"- **Not found yet**: {case['missed']} ({codes})" if "missed" in case else f"- **Finding**: {codes}",
             "",
         ]
     return "\n".join(lines)

@@ -1,0 +1,26 @@
+"""Losses for the enhancement network."""
+from keras import ops
+
+BINS = 16
+
+
+def histogram(images, bins=BINS):
+    """Share of the pixels of each image in each of the bins between 0 and 1."""
+    flat = ops.reshape(images, (-1, images.shape[1] * images.shape[2]))
+    index = ops.clip(ops.floor(flat * bins), 0, bins - 1)
+    return ops.mean(ops.one_hot(ops.cast(index, "int32"), bins), axis=1)
+
+
+def histogram_loss(y_true, y_pred):
+    return ops.sum(ops.abs(histogram(y_true) - histogram(y_pred)), axis=-1)
+
+
+def pixel_loss(y_true, y_pred):
+    return ops.mean(ops.abs(y_true - y_pred), axis=(1, 2, 3))
+
+
+def make_enhancement_loss(hist_weight):
+    def enhancement_loss(y_true, y_pred):
+        return pixel_loss(y_true, y_pred) + hist_weight * histogram_loss(y_true, y_pred)
+
+    return enhancement_loss
