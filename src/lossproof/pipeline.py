@@ -100,6 +100,18 @@ def check_script(  # noqa: PLR0913 - keywords, each with a default
         return _judge(str(path), watch, outcome, chosen, course)
 
 
+def refuse_missing(path: Path) -> None:
+    """Refuse a path that is no script.
+
+    Raises:
+        Misuse: There is nothing there, or a folder.
+    """
+    if not path.exists():
+        raise Misuse(f"no such script: {path}")
+    if path.is_dir():
+        raise Misuse(f"{path} is a folder: give the script that trains, such as {path / 'train.py'}")
+
+
 def _refuse_requests(backends: Sequence[str], replicas: int | None) -> None:
     """Say what cannot be compared with before the script runs, not after."""
     for name in backends:
@@ -132,10 +144,7 @@ def watched_script(
     Raises:
         Misuse: There is no such script, or no usable Keras.
     """
-    if not path.exists():
-        raise Misuse(f"no such script: {path}")
-    if path.is_dir():
-        raise Misuse(f"{path} is a folder: give the script that trains, such as {path / 'train.py'}")
+    refuse_missing(path)
     watches: list[Watch] = []
     with ExitStack() as stack:
         stack.enter_context(relative_to(str(Path.cwd())))

@@ -128,6 +128,32 @@ def test_a_value_frozen_by_tracing_is_the_mode() -> None:
     assert comparison.first.proven
 
 
+@pytest.mark.backend("tensorflow", "jax")
+def test_a_loss_that_the_script_compiles_itself_is_the_mode() -> None:
+    """`@tf.function` on the loss alone: the number that a callback moves is frozen in it."""
+    scale = [1.0]
+
+    def loss(y_true, y_pred):
+        return scale[0] * ops.mean(ops.square(y_true - y_pred), axis=-1)
+
+    class Rising(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            scale[0] = 1.0 + batch
+
+    def run(decorated: Callable[..., Any]) -> Callable[[], None]:
+        def begin(_: Any) -> None:
+            scale[0] = 1.0
+
+        return training(loss=decorated, compiled={"run_eagerly": True}, before=begin, callbacks=[Rising()])
+
+    compiler = pytest.importorskip("tensorflow").function if keras.backend.backend() == "tensorflow" else None
+    compiler = compiler or pytest.importorskip("jax").jit
+    assert lp.compare(run(loss), run(loss)).same
+    comparison = lp.compare(run(loss), run(compiler(loss)))
+    assert [one.kind for one in comparison.divergences] == ["mode"], str(comparison)
+    assert comparison.first.proven
+
+
 class Unbuilt(keras.Model):
     """Built by its first step."""
 

@@ -71,16 +71,80 @@ def test_a_custom_loss_with_the_same_formula_is_the_same(tmp_path: Path, capfd: 
     assert max(map(len, out.splitlines())) <= 80
 
 
-@pytest.mark.backend("torch")
-@pytest.mark.slow
-def test_another_backend_is_named_and_its_transplant_removes_it(tmp_path: Path) -> None:
-    # Confident errors: TensorFlow finds the logits behind the softmax, PyTorch clips the probability.
-    path = script(tmp_path, "a.py", scale=60.0)
-    comparison = lp.compare(path, backend_a="tensorflow", backend_b="torch")
-    assert comparison.first.kind == "backend", str(comparison)
-    assert comparison.first.stage == "loss"
+def test_my_custom_loss_gives_other_numbers_than_the_built_in_one(tmp_path: Path) -> None:
+    """The mean over classes for the sum: a third of what it means to be."""
+    b = script(tmp_path, "b.py", loss="own")
+    b.write_text(b.read_text().replace("return -ops.sum(", "return -ops.mean("))
+    comparison = lp.compare(script(tmp_path, "a.py"), b)
+    assert [one.kind for one in comparison.divergences] == ["loss value"], str(comparison)
     assert comparison.first.proven
-    assert (comparison.a.backend, comparison.b.backend) == ("tensorflow", "torch")
+    assert comparison.first.after == "nothing differs any more"
+    values = next(row for row in comparison.first.rows if row.label == "loss")
+    assert float(values.a) == pytest.approx(3.0 * float(values.b), rel=1e-6)
+    assert "own (" in next(row for row in comparison.first.rows if row.label == "computed by").b
+
+
+CLASS = """
+import sys
+import keras
+import numpy as np
+from keras import layers, ops
+
+
+class Scaled(keras.Model):
+    def __init__(self, inner, scale):
+        super().__init__()
+        self.inner, self.scale = inner, scale
+
+    def call(self, x, training=None):
+        return self.inner(x, training=training)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return self.scale * super().compute_loss(x, y, y_pred, sample_weight, training)
+
+
+seed, noise, scale, rate, step = (float(one) for one in sys.argv[1:])
+x = np.random.default_rng(3).normal(size=(24, 3)).astype("float32")[:: int(step)]
+y = x.sum(axis=1, keepdims=True)
+hidden = layers.Dense(8, activation="tanh", kernel_initializer=keras.initializers.GlorotUniform(int(seed)))
+last = layers.Dense(1, kernel_initializer="ones")
+inner = keras.Sequential([layers.Input((3,)), hidden, layers.Dropout(0.5, seed=int(noise)), last])
+model = Scaled(inner, scale)
+model.compile(keras.optimizers.SGD(rate), "mse")
+model.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+"""
+
+
+@pytest.mark.slow
+def test_everything_that_two_scripts_differ_in_is_named_in_its_order(tmp_path: Path) -> None:
+    path = tmp_path / "train.py"
+    path.write_text(CLASS)
+    comparison = lp.compare([path, "1", "3", "1", "0.1", "1"], [path, "2", "4", "0.5", "0.2", "-1"])
+    kinds = [one.kind for one in comparison.divergences]
+    assert kinds == ["initial weights", "data order", "rng", "loss value", "optimizer"], str(comparison)
+    assert all(one.proven for one in comparison.divergences), str(comparison)
+    assert comparison.divergences[-1].after == "nothing differs any more"
+
+
+BETWEEN = {
+    # Confident errors: TensorFlow finds the logits behind the softmax, the others clip the probability.
+    ("tensorflow", "torch"): ({"scale": 60.0}, "loss"),
+    ("tensorflow", "jax"): ({"scale": 60.0}, "loss"),
+    # From the same seed each draws its own numbers.
+    ("jax", "torch"): ({"init": "'glorot_uniform'"}, "weights"),
+}
+
+
+@pytest.mark.backend("torch")  # the scripts are told theirs: once is enough
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", BETWEEN, ids="-".join)
+def test_another_backend_is_named_and_its_transplant_removes_it(tmp_path: Path, pair: tuple[str, str]) -> None:
+    settings, stage = BETWEEN[pair]
+    comparison = lp.compare(script(tmp_path, "a.py", **settings), backend_a=pair[0], backend_b=pair[1])
+    assert comparison.first.kind == "backend", str(comparison)
+    assert comparison.first.stage == stage
+    assert comparison.first.proven
+    assert (comparison.a.backend, comparison.b.backend) == pair
 
 
 LOOP = {
@@ -121,7 +185,7 @@ for k in range(4):
 
 
 @pytest.mark.backend("tensorflow", "jax")
-def test_a_loop_that_trains_differently_when_it_is_compiled(tmp_path: Path, backend: str) -> None:
+def test_with_tf_function_or_jit_it_trains_differently(tmp_path: Path, backend: str) -> None:
     decorator = {"tensorflow": "@tf.function", "jax": "@jax.jit"}[backend]
     for name, line in (("a.py", ""), ("b.py", decorator)):
         (tmp_path / name).write_text(LOOP[backend].format(decorator=line))
@@ -159,14 +223,45 @@ def test_the_cure_of_an_example_shows_in_the_batch(tmp_path: Path) -> None:
     [
         (["compare", "no_such.py"], "no such script: no_such.py"),
         (["compare", "{a}", "-o", "nowhere/x"], "the folder nowhere does not exist"),
+        (["compare", "{a}", "-o", "{folder}"], "it is a folder, expected the name of a file"),
+        (["compare", "{folder}"], "is a folder: give the script that trains"),
     ],
 )
 def test_misuse_is_one_line(
     tmp_path: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     a = script(tmp_path, "a.py")
-    assert main([one.format(a=a) for one in arguments]) == 2
+    assert main([one.format(a=a, folder=tmp_path) for one in arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--steps", "0", "expected a whole number from 1, found '0'"),
+        ("--fit-b", "-1", "expected"),
+        ("--args-a", "'", 'No closing quotation in "\'"'),
+        ("--backend-a", "cntk", "invalid choice: 'cntk'"),
+    ],
+)
+def test_a_wrong_option_is_refused_before_anything_runs(
+    tmp_path: Path, option: str, value: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", str(script(tmp_path, "a.py")), option, value])
+    assert ended.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_script_that_fails_first_is_told_by_its_error_in_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.py").write_text("import keras\nraise RuntimeError('no data\\nof 2024')\n")
+    assert main(["compare", str(tmp_path / "a.py")]) == 2
+    error = capfd.readouterr().err.strip().splitlines()[-1]
+    assert error.endswith("a.py ends before it trains a model: RuntimeError: no data")
 
 
 def test_a_script_without_training_is_refused(tmp_path: Path) -> None:

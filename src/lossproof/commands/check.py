@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+from functools import partial
 from pathlib import Path
 
+from lossproof.commands.output import write_rendered, write_text
 from lossproof.commands.script_line import split_script
 from lossproof.commands.stdout import own_stdout
 from lossproof.pipeline import Misuse, check_script
 from lossproof.report.report import Report
-from lossproof.report.typeset import console_for
 
 FORMATS = ("rich", "json", "sarif", "github", "html")
 CLEAN, FOUND, MISUSED = 0, 1, 2
@@ -92,17 +93,9 @@ def _write(report: Report, options: argparse.Namespace, stdout: io.TextIOBase) -
     if options.format == "rich":
         from lossproof.report.terminal import render
 
-        if options.output is None:
-            render(report, console_for(), verbose=options.verbose)
-            return
-        with options.output.open("w", encoding="utf-8") as file:
-            render(report, console_for(file, width=100), verbose=options.verbose)
-        return
-    text = _machine(report, options.format)
-    if options.output is not None:
-        options.output.write_text(text + "\n", encoding="utf-8")
+        write_rendered(partial(render, report, verbose=options.verbose), options)
     else:
-        stdout.write(text + "\n")
+        write_text(_machine(report, options.format), options, stdout)
 
 
 def _machine(report: Report, form: str) -> str:

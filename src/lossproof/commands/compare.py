@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import io
 import shlex
 from pathlib import Path
 
 from lossproof import comparing
+from lossproof.commands.output import write_rendered, write_text
 from lossproof.commands.script_line import refuse_missing_folder
 from lossproof.commands.stdout import own_stdout
-from lossproof.pipeline import Misuse
-from lossproof.report.compared import Comparison
-from lossproof.report.typeset import console_for
+from lossproof.pipeline import Misuse, refuse_missing
 
 SAME, DIFFER = 0, 1
 
@@ -26,13 +24,13 @@ def compare(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     refuse_missing_folder(options)
     for script in (options.a, options.b):
-        if script is not None and not script.is_file():
-            raise Misuse(f"no such script: {script}")
+        if script is not None:
+            refuse_missing(script)
     with own_stdout(options.format != "rich" and options.output is None) as stdout:
         try:
             comparison = comparing.compare(
-                [str(options.a), *shlex.split(options.args_a)],
-                None if options.b is None else [str(options.b), *shlex.split(options.args_b)],
+                [str(options.a), *options.args_a],
+                None if options.b is None else [str(options.b), *options.args_b],
                 backend_a=options.backend_a,
                 backend_b=options.backend_b,
                 fit_a=options.fit_a,
@@ -41,8 +39,24 @@ def compare(arguments: list[str]) -> int:
             )
         except ValueError as error:
             raise Misuse(str(error)) from None
-        _write(comparison, options, stdout)
+        if options.format == "json":
+            write_text(comparison.to_json(), options, stdout)
+        else:
+            write_rendered(comparison.render, options)
     return SAME if comparison.same else DIFFER
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error} in {text!r}") from None
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,30 +73,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("b", type=Path, metavar="B", nargs="?", help="the other one")
     parser.add_argument("--backend-a", choices=backends, help="the Keras backend for A (default: KERAS_BACKEND)")
     parser.add_argument("--backend-b", choices=backends, help="the Keras backend for B")
-    parser.add_argument("--args-a", default="", metavar="ARGS", help="A's own arguments, in one string")
-    parser.add_argument("--args-b", default="", metavar="ARGS", help="B's own arguments")
-    parser.add_argument("--fit-a", type=int, metavar="N", help="which training of A is meant, from 1")
-    parser.add_argument("--fit-b", type=int, metavar="N", help="which training of B is meant")
+    parser.add_argument("--args-a", type=_words, default=[], metavar="ARGS", help="A's own arguments, in one string")
+    parser.add_argument("--args-b", type=_words, default=[], metavar="ARGS", help="B's own arguments")
+    parser.add_argument("--fit-a", type=_positive, metavar="N", help="which training of A is meant, from 1")
+    parser.add_argument("--fit-b", type=_positive, metavar="N", help="which training of B is meant")
     parser.add_argument(
-        "--steps", type=int, default=comparing.STEPS, metavar="N", help=f"steps to compare (default: {comparing.STEPS})"
+        "--steps",
+        type=_positive,
+        default=comparing.STEPS,
+        metavar="N",
+        help=f"steps to compare (default: {comparing.STEPS})",
     )
     parser.add_argument("--format", choices=("rich", "json"), default="rich", help="how to report (default: rich)")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the report to FILE")
     return parser
-
-
-def _write(comparison: Comparison, options: argparse.Namespace, stdout: io.TextIOBase) -> None:
-    if options.format == "json":
-        text = comparison.to_json() + "\n"
-        if options.output is None:
-            stdout.write(text)
-        else:
-            options.output.write_text(text, encoding="utf-8")
-        return
-    from lossproof.report.comparison import render
-
-    if options.output is None:
-        render(comparison, console_for())
-        return
-    with options.output.open("w", encoding="utf-8") as file:
-        render(comparison, console_for(file, width=100))

@@ -31,10 +31,12 @@ def split_script(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple
 
 
 def refuse_missing_folder(options: argparse.Namespace) -> None:
-    """Refuse an `--output` in a folder that does not exist.
+    """Refuse an `--output` in a folder that does not exist, or that is one.
 
     Raises:
-        Misuse: There is no such folder.
+        Misuse: There is no such folder, or a folder where the file is to be.
     """
+    if options.output is not None and options.output.is_dir():
+        raise Misuse(f"cannot write {options.output}: it is a folder, expected the name of a file")
     if options.output is not None and not options.output.parent.is_dir():
         raise Misuse(f"cannot write {options.output}: the folder {options.output.parent} does not exist")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import io
 from pathlib import Path
 
+from lossproof.commands.output import write_rendered, write_text
 from lossproof.commands.script_line import split_script
 from lossproof.commands.stdout import own_stdout
-from lossproof.report.traced import TraceReport
-from lossproof.report.typeset import console_for
 
 TRACED, MISUSED = 0, 2
 
@@ -25,7 +23,10 @@ def trace(arguments: list[str]) -> int:
     options, command = split_script(_parser(), arguments)
     with own_stdout(options.format != "rich" and options.output is None) as stdout:
         report = trace_script(Path(command[0]), command[1:], full=options.full, gradients=options.gradients)
-        _write(report, options, stdout)
+        if options.format == "json":
+            write_text(report.to_json(), options, stdout)
+        else:
+            write_rendered(report.render, options)
     traced = any(capture.terms for capture in report.captures)
     return TRACED if traced and report.script_error is None else MISUSED
 
@@ -45,20 +46,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--gradients", action="store_true", help="also the gradient of the loss for each expression")
     parser.add_argument("--full", action="store_true", help="train on to the end instead of a few steps of each fit")
     return parser
-
-
-def _write(report: TraceReport, options: argparse.Namespace, stdout: io.TextIOBase) -> None:
-    if options.format == "json":
-        text = report.to_json() + "\n"
-        if options.output is None:
-            stdout.write(text)
-        else:
-            options.output.write_text(text, encoding="utf-8")
-        return
-    from lossproof.report.trace import render
-
-    if options.output is None:
-        render(report, console_for())
-        return
-    with options.output.open("w", encoding="utf-8") as file:
-        render(report, console_for(file, width=100))

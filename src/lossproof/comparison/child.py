@@ -13,6 +13,7 @@ import numpy as np
 
 from lossproof.comparison.recording import Recording
 from lossproof.comparison.store import read, write
+from lossproof.lab.failure import in_words
 from lossproof.pipeline import Misuse, watched_script
 
 
@@ -47,7 +48,7 @@ def _record(job: dict[str, Any], donated: Any) -> Recording:
     with watched_script(Path(job["script"]), job["arguments"], beside=beside) as (_, outcome):
         error = None
         if outcome.exception is not None and not outcome.stopped_early:
-            error = f"{type(outcome.exception).__name__}: {str(outcome.exception)[:200]}"
+            error = in_words(outcome.exception)
         if not made:
             return Recording(job["script"], "none", "none", (), error or "it never imported keras")
         recording: Recording = made[0].recording(job["script"], error)

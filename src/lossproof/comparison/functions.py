@@ -9,6 +9,7 @@ from lossproof.capture.script import EnoughSeen
 from lossproof.comparison.recording import Recording
 from lossproof.comparison.search import Run
 from lossproof.comparison.transplant import Transplant
+from lossproof.lab.failure import in_words
 
 
 class FunctionRun:
@@ -51,7 +52,7 @@ class FunctionRun:
         except EnoughSeen:
             return None
         except Exception as error:  # it is told in the comparison
-            return f"{type(error).__name__}: {str(error)[:200]}"
+            return in_words(error)
         finally:
             running_backend().set_random_state(before)
         return None

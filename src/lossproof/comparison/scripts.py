@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +9,7 @@ from pathlib import Path
 from lossproof.comparison.recording import Recording
 from lossproof.comparison.search import Cannot, Run
 from lossproof.comparison.transplant import Transplant
+from lossproof.process import run_module
 
 
 class ScriptRun:
@@ -54,24 +52,12 @@ class ScriptRun:
                 job["donor"] = [donor.name, donor.arguments]
         with tempfile.TemporaryDirectory(prefix="lossproof-") as folder:
             write(job, Path(folder), "job")
-            environment = dict(os.environ)
-            if job["backend"]:
-                environment["KERAS_BACKEND"] = str(job["backend"])
-            done = subprocess.run(
-                [sys.executable, "-m", "lossproof.comparison.child", folder],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                encoding="utf-8",
-                errors="replace",
-                env=environment,
-                check=False,
-            )
+            environment = {"KERAS_BACKEND": str(job["backend"])} if job["backend"] else {}
+            _, last = run_module("lossproof.comparison.child", Path(folder), environment)
             try:
                 recording: Recording = read(Path(folder), "recording")
             except OSError:
-                last = done.stderr.strip().splitlines()[-1:] or ["no message"]
-                raise Cannot(f"{self.name} could not be run: {last[0]}") from None
+                raise Cannot(f"{self.name} could not be run: {last or 'no message'}") from None
         if transplant is None:
             self.ran_on = recording.backend
         return recording

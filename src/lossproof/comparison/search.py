@@ -45,10 +45,9 @@ def compare_runs(a: Run, b: Run, fit_a: int | None = None, fit_b: int | None = N
     second = first if b is a else b.record()
     for one in (first, second):
         if not one.trainings:
-            raise Cannot(
-                f"{one.name} trains no model: no fit, train_on_batch or step of a Keras optimizer was seen"
-                + (f": {one.error}" if one.error else "")
-            )
+            if one.error:
+                raise Cannot(f"{one.name} ends before it trains a model: {one.error}")
+            raise Cannot(f"{one.name} trains no model: no fit, train_on_batch or step of a Keras optimizer was seen")
     together = pairs(first, second, fit_a, fit_b)
     i, j, difference = _first_pair(first, second, together)
     x, y = first.trainings[i], second.trainings[j]

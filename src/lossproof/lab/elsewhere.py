@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +23,7 @@ from lossproof.lab.lab import Lab
 from lossproof.lab.listen import listening
 from lossproof.lab.received import Batch
 from lossproof.lab.subjects import loss_subject
+from lossproof.process import run_module
 from lossproof.rules.rule import NotApplicable
 
 PATIENCE = 300.0
@@ -172,31 +172,17 @@ def measured_elsewhere(
         }
         (folder / "ask.json").write_text(json.dumps(ask), encoding="utf-8")
         # On the CPU: an accelerator may be full of this process's arrays.
-        environment = {**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
+        environment = {"KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
         if devices is not None:
             flags = [one for one in os.environ.get("XLA_FLAGS", "").split() if "host_platform_device_count" not in one]
             environment["XLA_FLAGS"] = " ".join([*flags, f"--xla_force_host_platform_device_count={devices}"])
         try:
-            done = subprocess.run(
-                [sys.executable, "-m", "lossproof.lab.visit", name],
-                env=environment,
-                cwd=asked.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                encoding="utf-8",
-                errors="replace",
-                timeout=PATIENCE,
-                check=False,
-            )
+            status, last = run_module("lossproof.lab.visit", folder, environment, asked.directory, PATIENCE)
         except subprocess.TimeoutExpired:
             raise NotApplicable(f"the script took longer than {PATIENCE:.0f} s on {backend}") from None
         answer = folder / "answer.json"
-        if done.returncode or not answer.exists():
-            lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
-            raise NotApplicable(
-                f"the script cannot be measured on {backend}: {lines[-1][:160] if lines else 'no answer'}"
-            )
+        if status or not answer.exists():
+            raise NotApplicable(f"the script cannot be measured on {backend}: {last[:160] or 'no answer'}")
         told = json.loads(answer.read_text(encoding="utf-8"))
         if told.get("reason"):
             raise NotApplicable(f"on {backend}: {told['reason']}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.text import Text
+from lossproof.report.shown import Shown
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.console import Console
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Divergence:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """The outcome of `lossproof compare`."""
 
     a: Side
@@ -89,25 +89,8 @@ class Comparison:
 
         return to_json(self)
 
-    def __str__(self) -> str:
-        from io import StringIO
-
-        from lossproof.report.comparison import render
-        from lossproof.report.typeset import console_for
-
-        text = StringIO()
-        render(self, console_for(text, width=100))
-        return text.getvalue().rstrip("\n")
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def render(self, console: Console) -> None:
+        """See `Shown.render`."""
         from lossproof.report.comparison import render
 
-        with console.capture() as captured:
-            render(self, console)
-        yield Text.from_ansi(captured.get())
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows for the comparison."""
-        from html import escape
-
-        return f"<pre style='line-height:1.3'>{escape(str(self))}</pre>"
+        render(self, console)

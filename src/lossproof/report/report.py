@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from lossproof.findings.finding import Finding, Place, Severity
 from lossproof.ledger.course import Course
+from lossproof.report.shown import Shown
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.console import Console
 
 
 @dataclass(frozen=True)
@@ -84,8 +83,10 @@ class ScriptError:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Shown):
     """The outcome of a check."""
+
+    text_width = 88
 
     script: str | None
     backend: str
@@ -117,33 +118,13 @@ class Report:
             AssertionError: With the findings as the terminal shows them.
         """
         if self.loud or self.script_error is not None:
-            raise AssertionError("\n" + self._text())
+            raise AssertionError("\n" + str(self))
 
-    def _text(self) -> str:
-        from io import StringIO
-
-        from lossproof.report.terminal import render
-        from lossproof.report.typeset import console_for
-
-        text = StringIO()
-        render(self, console_for(text, width=88))
-        return text.getvalue().rstrip("\n")
-
-    def __str__(self) -> str:
-        return self._text()
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def render(self, console: Console) -> None:
+        """See `Shown.render`."""
         from lossproof.report.terminal import render
 
-        with console.capture() as captured:
-            render(self, console)
-        yield Text.from_ansi(captured.get())
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows for the report."""
-        from html import escape
-
-        return f"<pre style='line-height:1.3'>{escape(self._text())}</pre>"
+        render(self, console)
 
     @property
     def loud(self) -> tuple[Finding, ...]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from lossproof.findings.finding import Place
 from lossproof.report.report import ScriptError, TensorCard
+from lossproof.report.shown import Shown
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.console import Console
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class TracedCapture:
 
 
 @dataclass(frozen=True)
-class TraceReport:
+class TraceReport(Shown):
     """The outcome of `lossproof trace`."""
 
     script: str | None
@@ -127,25 +126,8 @@ class TraceReport:
 
         return to_json(self)
 
-    def __str__(self) -> str:
-        from io import StringIO
-
-        from lossproof.report.trace import render
-        from lossproof.report.typeset import console_for
-
-        text = StringIO()
-        render(self, console_for(text, width=100))
-        return text.getvalue().rstrip("\n")
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def render(self, console: Console) -> None:
+        """See `Shown.render`."""
         from lossproof.report.trace import render
 
-        with console.capture() as captured:
-            render(self, console)
-        yield Text.from_ansi(captured.get())
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows for the trace."""
-        from html import escape
-
-        return f"<pre style='line-height:1.3'>{escape(str(self))}</pre>"
+        render(self, console)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
@@ -266,7 +267,9 @@ class TensorFlowBackend:
         before = tf.config.functions_run_eagerly()
         tf.config.run_functions_eagerly(True)
         try:
-            yield
+            with warnings.catch_warnings():  # TensorFlow says that it does not apply to tf.data
+                warnings.filterwarnings("ignore", message=".*run_functions_eagerly.*")
+                yield
         finally:
             tf.config.run_functions_eagerly(before)
 
