@@ -304,3 +304,46 @@ def test_a_step_of_the_users_own(tmp_path: Path, backend: str) -> None:
     assert_gradient(found(whole), 2 * error / 8)
     square = next(text for text in expressions(report) if "square(error)" in text and "mean" not in text)
     assert_gradient(found(square), np.full((8, 1), 1 / 8))
+
+
+ADDING = """
+import keras, numpy as np
+from keras import layers, ops
+
+
+class Shrink(layers.Layer):
+    def call(self, inputs, factor=1.0):
+        size = ops.mean(ops.square(inputs))
+        self.add_loss(factor * size)
+        return inputs
+
+
+rng = np.random.default_rng(0)
+x, y = rng.normal(size=(8, 3)).astype("float32"), rng.normal(size=(8, 1)).astype("float32")
+inputs = keras.Input((3,))
+hidden = Shrink(name="shrink")(inputs, factor=0.5)
+model = keras.Model(inputs, layers.Dense(1, activity_regularizer="l2")(hidden))
+model.compile("sgd", lambda y_true, y_pred: ops.mean(ops.abs(y_true - y_pred), axis=-1))
+model.fit(x, y, verbose=0, shuffle=False)
+model = keras.Sequential([layers.Dense(1)])
+model.compile("sgd", lambda y_true, y_pred: ops.mean(ops.square(y_true - y_pred), axis=-1))
+model.fit(x, y, verbose=0, shuffle=False)
+"""
+
+
+def test_what_a_layer_of_the_users_adds_is_traced_in_its_call(tmp_path: Path) -> None:
+    path = tmp_path / "train.py"
+    path.write_text(ADDING)
+    report = trace_script(path, gradients=True)
+    terms = report.captures[0].terms
+    assert [(one.kind, one.name) for one in terms] == [("loss", "<lambda>"), ("add_loss", "Shrink.add_loss of shrink")]
+    assert terms[0].output == "dense"
+    assert (
+        report.captures[1].terms[0].output is None
+    )  # of a model without named outputs Keras gives the loss's own name
+    x = np.random.default_rng(0).normal(size=(8, 3))
+    found = expressions(report)
+    assert_values(found["ops.square(inputs)"].first[0], x**2)
+    assert terms[1].value == pytest.approx(0.5 * float(np.mean(x**2)), rel=1e-5)
+    assert terms[1].functions[0].name == "Shrink.call"
+    assert "no gradients are taken of what a layer adds" in terms[1].notes

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from lossproof.capture.userfiles import is_user_function
+from lossproof.lab.adding import adding_subjects
 from lossproof.lab.card import tensor_cards
 from lossproof.lab.lab import Lab
 from lossproof.lab.localize.events import Event, Trace
@@ -60,6 +61,10 @@ def traced_capture(lab: Lab, gradients: bool) -> TracedCapture:
             continue
         shown |= {(f.where.file, f.where.cell, f.name, f.where.line) for f in term.functions}
         terms.append(term)
+    for adding in lab.attempt(lambda: adding_subjects(lab)) or () if subjects else ():
+        terms.append(_traced_term(lab, adding, gradients=False))
+        if gradients:
+            terms[-1] = replace(terms[-1], notes=(*terms[-1].notes, "no gradients are taken of what a layer adds"))
     return TracedCapture(
         id=capture.id,
         call=capture.call,

@@ -33,6 +33,8 @@ def losses_of(lab: Lab) -> tuple[LossSubject, ...]:
     if lab.capture.model is None:
         return (_loose_subject(lab.capture.loss_call),) if lab.capture.loss_call is not None else ()
     compiled = keras_private.flat_losses(lab.capture.model)
+    outputs = getattr(lab.capture.model, "output_names", None)
+    one_loss = len(compiled) == 1
     subjects = []
     for heard in lab.evaluation.losses:
         # The same loss object may stand for several outputs: each call takes the next of its entries.
@@ -40,6 +42,8 @@ def losses_of(lab: Lab) -> tuple[LossSubject, ...]:
         if entry is not None:
             compiled.remove(entry)
         _, _, weight, name = entry if entry is not None else (None, None, None, None)
+        if one_loss and name not in (outputs or ()):  # Keras calls a model's only loss by its own name
+            name = None
         subjects.append(loss_subject(heard, name, weight))
     return tuple(subjects)
 

@@ -12,7 +12,7 @@ from lossproof.lab.localize.events import Trace
 from lossproof.lab.localize.recorder import Recorder
 from lossproof.lab.replace import replaced
 from lossproof.lab.step import run_step
-from lossproof.lab.subject import ObjectiveSubject, StepSubject, Subject
+from lossproof.lab.subject import StepSubject, Subject
 
 if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
@@ -24,7 +24,7 @@ def traced(lab: Lab, subject: Subject, recorder: Callable[[], Recorder]) -> Trac
         if isinstance(subject, StepSubject):
             return _traced_step(lab, subject, recorder)
         function, arguments = subject.traceable()
-        if isinstance(subject, ObjectiveSubject):
+        if subject.kind in ("compute_loss", "add_loss"):  # which read the model's variables
             with lab.model.scope():
                 return recorder().trace(function, *arguments)
         return recorder().trace(function, *arguments)

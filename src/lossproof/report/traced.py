@@ -82,7 +82,7 @@ class TracedTerm:
     """One loss, overridden `compute_loss` or `train_step`, evaluated on one batch."""
 
     kind: str
-    """`loss`, `compute_loss` or `train_step`."""
+    """`loss`, `compute_loss`, `train_step`, or `add_loss` for the `call` of a layer that adds to the loss."""
     name: str
     output: str | None
     weight: float | None
