@@ -186,8 +186,8 @@ def _usable(metric: Any) -> bool:
 
 def _flat(metrics: Sequence[Any]) -> Iterator[Any]:
     for metric in metrics:
-        inner = getattr(metric, "metrics", None)
-        if isinstance(inner, list):
+        inner = getattr(metric, "metrics", None)  # some of a list of metrics are names alone, without a state
+        if isinstance(inner, list) and all(isinstance(one, keras.metrics.Metric) for one in inner):
             yield from _flat(inner)
         else:
             yield metric
@@ -253,7 +253,8 @@ def _number(array: Any) -> float:
 
 def _is_scalar(metric: Any) -> bool:
     try:
-        return int(np.size(running_backend().numpy(metric.result()))) == 1
+        result = metric.result()
+        return not isinstance(result, dict) and int(np.size(running_backend().numpy(result))) == 1
     except Exception:  # a metric that has no result yet, or one of several values
         return False
 

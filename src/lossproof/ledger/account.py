@@ -25,8 +25,9 @@ from lossproof.lab.step import rerun_step
 from lossproof.lab.subject import LossSubject
 from lossproof.lab.subjects import loss_subject
 from lossproof.ledger.entry import Entry, PenaltyEntry, TermEntry, unique
-from lossproof.ledger.penalties import Penalty, heard_adding, penalties_of
+from lossproof.ledger.penalties import Penalty, heard_adding, penalties_of, rest_of
 from lossproof.ledger.reduction import chain_of
+from lossproof.objective.trainer import Trainer
 from lossproof.rules.rule import NotApplicable
 
 
@@ -36,7 +37,8 @@ class _Ran:
     heard: tuple[Heard, ...]
     penalties: tuple[Penalty, ...]
     added: tuple[float, ...]
-    y_pred: Any
+    rest: tuple[Penalty, float] | None
+    """What a strategy adds beside the terms."""
 
 
 def account(lab: Lab, training: bool = True) -> Entry:
@@ -66,12 +68,8 @@ def account(lab: Lab, training: bool = True) -> Entry:
         weights, counted = _measured(lab, ran, training, known)
     several = sum(entry is not None for entry in entries) > 1
     model = lab.capture.model
-    names = unique(
-        [
-            entry[3] if several and entry else term_name(model, subject.loss, subject.name)
-            for entry, subject in zip(entries, subjects, strict=True)
-        ]
-    )
+    words = [entry[3] if several and entry else one.name for entry, one in zip(entries, subjects, strict=True)]
+    names = term_names(model, words)
     terms = tuple(
         _term(lab, subject, name, value, weight, entry is not None and several)
         for subject, name, value, weight, entry in zip(subjects, names, values, weights, entries, strict=True)
@@ -80,6 +78,9 @@ def account(lab: Lab, training: bool = True) -> Entry:
         PenaltyEntry(one.name, one.kind, one.layer, one.what, value, counted, counted * value)
         for one, value in zip(ran.penalties, ran.added, strict=True)
     )
+    if ran.rest is not None:
+        one, value = ran.rest
+        penalties += (PenaltyEntry(one.name, one.kind, one.layer, one.what, value, 1.0, value),)
     explained = sum(one.contribution for one in terms) + sum(one.contribution for one in penalties)
     entry = Entry(
         terms=terms,
@@ -98,11 +99,11 @@ def account_total(lab: Lab) -> float:
         return float(np.sum(lab.number(lab.model.compute_loss(lab.batch, lab.model.forward(lab.batch.x)))))
 
 
-def term_name(model: Any, loss: Any, words: str) -> str:
-    """What a loss is called in an account: the name of its term under `lossproof.Trainer`, else the loss in words."""
-    known = getattr(getattr(model, "objective", None), "names", ())
-    name = str(getattr(loss, "name", words))
-    return name if name in known else words
+def term_names(model: Any, words: Sequence[str]) -> list[str]:
+    """What the losses of an account are called: as the terms of a `lossproof.Trainer`, which calls one for each in their
+    order; else in words, each once."""
+    known = model.objective.names if isinstance(model, Trainer) else ()
+    return list(known) if len(known) == len(words) else unique(list(words))
 
 
 # Running it -------------------------------------------------------------------------------------------------------
@@ -123,21 +124,27 @@ def _run(lab: Lab, training: bool) -> _Ran:
             raise NotApplicable("the loss that this train_step differentiates could not be observed")
         penalties: list[Penalty] = []
         added: list[float] = []
-        y_pred = None
+        rest = None
         with suppress(Exception), heard_adding() as adding, lab.model.scope():  # a step may call the model otherwise
             forward = lab.model.forward(lab.batch.x)
-            y_pred = forward.y_pred
             added = [float(np.sum(lab.number(loss))) for loss in forward.losses]
             penalties = penalties_of(lab.capture.model, forward.losses, adding)
-        return _Ran(evaluation.total, evaluation.losses, tuple(penalties), tuple(added), y_pred)
+            rest = _rest(lab)
+        return _Ran(evaluation.total, evaluation.losses, tuple(penalties), tuple(added), rest)
     with listening() as hearing, heard_adding() as adding, lab.model.scope():
         forward = lab.model.forward(lab.batch.x, training)
         losses = list(forward.losses)
         total = lab.model.compute_loss(lab.batch, forward, training)
         penalties = penalties_of(lab.capture.model, losses, adding)
         added = [float(np.sum(lab.number(loss))) for loss in losses]
+        rest = _rest(lab)
     number = float(np.sum(lab.number(total)))
-    return _Ran(number, tuple(hearing.losses), tuple(penalties), tuple(added), forward.y_pred)
+    return _Ran(number, tuple(hearing.losses), tuple(penalties), tuple(added), rest)
+
+
+def _rest(lab: Lab) -> tuple[Penalty, float] | None:
+    found = rest_of(lab.capture.model)
+    return None if found is None else (found[0], float(np.sum(lab.number(found[1]))))
 
 
 def _compiled_entries(lab: Lab, heard: Sequence[Heard]) -> list[tuple[Any, ...] | None]:

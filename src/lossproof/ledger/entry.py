@@ -11,7 +11,8 @@ from typing import Literal
 TOLERANCE = 1e-6
 """An account closes if what is left over is no more than this, relative to the largest amount that went into it."""
 
-PenaltyKind = Literal["regularizer", "activity", "add_loss"]
+PenaltyKind = Literal["regularizer", "activity", "add_loss", "weighting"]
+"""`weighting` is what a strategy of `lossproof.Trainer` adds beside the terms (the log-variances of `Uncertainty`)."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class TermEntry:
 
 @dataclass(frozen=True)
 class PenaltyEntry:
-    """One entry of `model.losses`: what a regularizer or an `add_loss` puts on top of the losses."""
+    """What is put on top of the losses: an entry of `model.losses` (a regularizer, an `add_loss`), a strategy's rest."""
 
     name: str
     """Unique within an account."""

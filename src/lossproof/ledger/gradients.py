@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 from lossproof.ledger.entry import GradientEntry
+from lossproof.objective.trainer import Trainer
 
 REST = "rest"
 """The part of a total that no loss, regularizer or `add_loss` makes."""
@@ -119,8 +120,6 @@ def _shares(matrix: np.ndarray) -> tuple[float | None, ...]:
 
 def _layers(model: Any) -> list[Any]:
     """The layers of the user's model: those of a Trainer are the model itself and what weighs its terms."""
-    from lossproof.objective.trainer import Trainer
-
     if not isinstance(model, Trainer):
         return list(model.layers)
     return [*model.model.layers, *(layer for layer in model.layers if layer is not model.model)]

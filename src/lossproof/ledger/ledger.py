@@ -201,9 +201,9 @@ class Ledger(keras.callbacks.Callback):
             if data is None:
                 return arguments
             state = arguments[0] if self._probe.backend.name == "jax" else None
-            entry = self._probe.measure(data, state, deep)
-            if entry is not None:
-                self._keep(entry, step)
+            measured = self._probe.measure(data, state, deep)
+            if measured is not None:
+                self._keep(measured.entry, step)
                 if deep and self.gradients_every is not None:
                     self._due_gradients = _next(last, self.gradients_every)
                 self._due = _next(last, self.every)

@@ -13,6 +13,7 @@ import keras
 from lossproof.capture.userfiles import is_user_file
 from lossproof.lab.replace import replaced
 from lossproof.ledger.entry import PenaltyKind, unique
+from lossproof.objective.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,17 @@ class Adding:
 
 @dataclass(frozen=True)
 class Penalty:
-    """One entry of `model.losses`, without its value."""
+    """What is added to the losses, without its value: an entry of `model.losses`, or what a strategy adds."""
 
     name: str
     kind: PenaltyKind
     layer: str
     what: str
+
+    @property
+    def regularizes(self) -> bool:
+        """Whether it is a regularizer's."""
+        return self.kind in ("regularizer", "activity")
 
 
 @contextmanager
@@ -86,6 +92,19 @@ def penalties_of(model: Any, losses: Sequence[Any], added: Sequence[Adding]) -> 
         )
     names = unique([one.name for one in found])
     return [Penalty(name, one.kind, one.layer, one.what) for name, one in zip(names, found, strict=True)]
+
+
+def rest_of(model: Any) -> tuple[Penalty, Any] | None:
+    """What the strategy of a `lossproof.Trainer` adds to the total beside its terms, with its value; None for nothing.
+
+    To be called after `compute_loss`, where the variables have the values that it read.
+    """
+    weighting = model.weighting if isinstance(model, Trainer) else None
+    rest = None if weighting is None else weighting.rest()
+    if rest is None:
+        return None
+    name = type(weighting).__name__
+    return Penalty("weighting_rest", "weighting", name, "what the strategy adds beside the terms"), rest
 
 
 def described(regularizer: Any) -> str:

@@ -21,6 +21,7 @@ from lossproof.lab.rehearsal import Rehearsal, rehearse
 from lossproof.lab.replace import replaced
 from lossproof.ledger.account import account, account_total
 from lossproof.ledger.entry import Entry
+from lossproof.objective.trainer import Trainer
 
 SECONDS = 2.0
 """After this long no further layer is tried."""
@@ -50,7 +51,8 @@ def reasons(
         reported: The loss that Keras reports of a training step on the batch.
         evaluated: The loss that `evaluate` reports of it.
     """
-    found = [*_parts(entry), *_weights(entry), *_mode(lab, entry, tested, evaluated)]
+    shows_penalties = isinstance(lab.capture.model, Trainer)  # as "regularization" and "weighting_rest"
+    found = [*_parts(entry, shows_penalties), *_weights(entry), *_mode(lab, entry, tested, evaluated)]
     epoch = _epoch(lab)
     if epoch is not None:
         found += _averages(*epoch)
@@ -60,7 +62,7 @@ def reasons(
     return found
 
 
-def _parts(entry: Entry) -> Iterator[Reason]:
+def _parts(entry: Entry, shows_penalties: bool) -> Iterator[Reason]:
     outputs = [term for term in entry.terms if term.output is not None]
     shown = sum(term.value for term in outputs)
     if len(outputs) > 1 and any(term.weight != 1.0 for term in outputs):
@@ -74,7 +76,7 @@ def _parts(entry: Entry) -> Iterator[Reason]:
             ),
         )
     penalties = sum(one.contribution for one in entry.penalties)
-    if entry.penalties and penalties:
+    if entry.penalties and penalties and not shows_penalties:
         yield Reason(
             "regularization",
             "The bar's loss holds regularization and added losses, for which it shows no number of their own.",
