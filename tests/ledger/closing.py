@@ -1,10 +1,10 @@
 """Does the account of `lossproof.explain` close on the scripts of examples/ and tests/cases? (`scripts/closes.py`)
 
 Each script runs unmodified, in a copy of its folder, with its fits cut to a few steps; nothing in it knows of the account.
-Of the last model that it trained and the first batch it passed, `lossproof.explain` is asked (with the sample and class
-weights of that `fit`). What Keras reports is measured apart, by `evaluate` and by a `fit` of one step on that batch. A row is
+Of the last model that it trained and the first batch of that `fit` (or its last `train_on_batch`), `lossproof.explain` is asked (with its sample and class
+weights). What Keras reports is measured apart, by `train_on_batch` and `evaluate` on that batch. A row is
 
-    closes   the parts add up to what `fit` reports, to 1e-6 of the largest amount
+    closes   the parts add up to what `train_on_batch` reports, to 1e-6 of the largest amount
     named    they leave something over, and the account says where it comes from
     OPEN     they leave something over that nothing explains
     WRONG    what the account takes for Keras's number is not what Keras reports
@@ -47,7 +47,7 @@ class Row:
     explained: float | None = None
     """The sum of its parts."""
     reported: float | None = None
-    """The loss that a `fit` of that step reports."""
+    """The loss that `train_on_batch` reports."""
     evaluated: float | None = None
     """The loss that `evaluate` reports."""
     tested: float | None = None
@@ -107,6 +107,22 @@ class Watched:
 
         return fit
 
+    def train_on_batch(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """The same for a loop of the script's own."""
+        import inspect
+
+        signature = inspect.signature(original)
+
+        def train_on_batch(model: Any, *args: Any, **kwargs: Any) -> Any:
+            given = signature.bind(model, *args, **kwargs)
+            given.apply_defaults()
+            logs = original(model, *args, **kwargs)
+            keys = ("x", "y", "sample_weight", "class_weight")
+            self.last = (model, {key: given.arguments[key] for key in keys})
+            return logs
+
+        return train_on_batch
+
 
 def first_batch(given: dict[str, Any]) -> dict[str, Any]:
     """The first batch that a `fit` takes, as arguments of `explain`; of a generator, which is then put back."""
@@ -148,34 +164,50 @@ def account_of(script: Path, name: str, backend: str) -> Row:
     from lossproof.capture.script import run_script
 
     watched = Watched()
-    original = keras.Model.fit
-    keras.Model.fit = watched.fit(original)
+    fit, step = keras.Model.fit, keras.Model.train_on_batch
+    keras.Model.fit, keras.Model.train_on_batch = watched.fit(fit), watched.train_on_batch(step)
     try:
         outcome = run_script(script)
     finally:
-        keras.Model.fit = original
+        keras.Model.fit, keras.Model.train_on_batch = fit, step
     if watched.last is None:
         error = outcome.exception
-        why = "calls no fit" if error is None else f"{type(error).__name__}: {str(error).strip().splitlines()[0][:90]}"
+        why = (
+            "calls neither fit nor train_on_batch"
+            if error is None
+            else f"{type(error).__name__}: {str(error).strip().splitlines()[0][:90]}"
+        )
         return Row(name, backend, "untrained", why=why)
     model, batch = watched.last
     try:
         explanation = lp.explain(model, **batch)
     except Exception as error:
         return Row(name, backend, "FAILED", why=f"{type(error).__name__}: {str(error)[:150]}")
-    data = {key: value for key, value in batch.items() if key != "class_weight"}
-    size = count_rows((batch["x"], batch["y"]))
     variables = state_variables(model)
     before = [keras.ops.convert_to_numpy(one) for one in variables]
+    data = {key: as_tensors(batch[key]) for key in ("x", "y", "sample_weight")}
+    model.reset_metrics()
+    reported = model.train_on_batch(**data, class_weight=batch["class_weight"], return_dict=True).get("loss")
+    for variable, value in zip(variables, before, strict=True):
+        variable.assign(value)
     try:
+        size = count_rows((batch["x"], batch["y"]))
         evaluated = model.evaluate(**data, batch_size=size, verbose=0, return_dict=True).get("loss")
     except Exception:  # a `test_step` of the user's
         evaluated = None
-    for variable, value in zip(variables, before, strict=True):  # what draws random numbers drew some
-        variable.assign(value)
-    history = original(model, **batch, batch_size=size, shuffle=False, verbose=0).history
-    reported = (history.get("loss") or [None])[-1]
     return judged(name, backend, explanation, reported, evaluated)
+
+
+def as_tensors(data: Any) -> Any:
+    """As Keras's data adapters hand over arrays; `train_on_batch` on torch hands them over as they are."""
+    import keras
+    import numpy as np
+
+    def convert(leaf: Any) -> Any:
+        array = np.asarray(leaf)
+        return keras.ops.convert_to_tensor(array, keras.config.floatx() if array.dtype.kind == "f" else None)
+
+    return None if data is None else keras.tree.map_structure(convert, data)
 
 
 def state_variables(model: Any) -> list[Any]:
@@ -244,6 +276,9 @@ def rows_of(backend: str, only: list[str]) -> Iterator[Row]:
     import keras  # noqa: F401 - once, for all forks
 
     import lossproof.ledger.examination  # noqa: F401
+    from lossproof.lab.backends import running_backend
+
+    running_backend()
 
     context = get_context("fork")
     for script in scripts_of(backend):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import keras
@@ -32,10 +32,13 @@ def examine(model: Any, data: dict[str, Any]) -> Explanation:
         stack.enter_context(silence())
         ready = model.built and (keras_private.compile_loss(model) is None or keras_private.compile_loss(model).built)
         # What is built now draws its initial weights as in `fit`; otherwise not even reading the data may draw numbers.
-        stack.enter_context(running_backend().repeatable() if ready else nullcontext())
+        backend = running_backend()
+        generators = (backend.from_present, backend.repeatable)  # each run draws the numbers that the next step will
+        for kept in generators if ready else ():
+            stack.enter_context(kept())
         run, rest = _captured(model, data)
-        if not ready:
-            stack.enter_context(running_backend().repeatable())
+        for kept in () if ready else generators:
+            stack.enter_context(kept())
         stack.enter_context(_kept(model))
         lab = Lab(run.captures[0], run)
         changes = run.captures[0].changes

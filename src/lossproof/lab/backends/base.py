@@ -117,6 +117,9 @@ class Backend(Protocol):
     def repeatable(self) -> AbstractContextManager[None]:
         """Inside, random numbers start from a fixed seed; afterwards the generators are as they were before."""
 
+    def from_present(self) -> AbstractContextManager[None]:
+        """Inside, `repeatable` starts from where the generators are now, not from a seed."""
+
     def double_precision(self) -> AbstractContextManager[None]:
         """Inside, float64 is available (JAX has it switched off by default)."""
 

@@ -14,7 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 
-_seeds = [0]
+_starts: list[Any] = [0]
+"""From what `host_generators` begins: a seed, or the states of the generators."""
 
 
 def host_state() -> tuple[Any, ...]:
@@ -51,19 +52,36 @@ def kept_host_generators() -> Iterator[None]:
 @contextmanager
 def host_generators() -> Iterator[None]:
     """Seed `random`, NumPy's legacy global generator and PyTorch's inside, put their states back afterwards."""
+    start = _starts[-1]
     with kept_host_generators():
-        random.seed(_seeds[-1])
-        np.random.seed(_seeds[-1])
-        if (torch := _torch()) is not None:
-            torch.default_generator.manual_seed(_seeds[-1])
+        if isinstance(start, int):
+            random.seed(start)
+            np.random.seed(start)
+            if (torch := _torch()) is not None:
+                torch.default_generator.manual_seed(start)
+        else:
+            set_host_state(start)
         yield
 
 
 @contextmanager
 def host_seed(seed: int) -> Iterator[None]:
     """Inside, `host_generators` seeds with another number than 0."""
-    _seeds.append(seed)
+    with _start(seed):
+        yield
+
+
+@contextmanager
+def host_present() -> Iterator[None]:
+    """Inside, `host_generators` begins from the states that the generators have now."""
+    with _start(host_state()):
+        yield
+
+
+@contextmanager
+def _start(start: Any) -> Iterator[None]:
+    _starts.append(start)
     try:
         yield
     finally:
-        _seeds.pop()
+        _starts.pop()

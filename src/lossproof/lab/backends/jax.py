@@ -15,7 +15,13 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.capture.userfiles import holds_user_function
 from lossproof.lab.backends.base import Mode, Tensor
-from lossproof.lab.backends.host import host_generators, host_state, kept_host_generators, set_host_state
+from lossproof.lab.backends.host import (
+    host_generators,
+    host_present,
+    host_state,
+    kept_host_generators,
+    set_host_state,
+)
 from lossproof.lab.backends.inner import InnerGradients
 from lossproof.lab.backends.inner_jax import JaxInnerGradients
 from lossproof.lab.backends.jax_programs import Programs
@@ -164,6 +170,9 @@ class JaxBackend:
 
     def concretely(self) -> AbstractContextManager[None]:
         return jax.ensure_compile_time_eval()  # type: ignore[no-any-return]
+
+    def from_present(self) -> AbstractContextManager[None]:
+        return host_present()
 
     def kept_randomness(self) -> AbstractContextManager[None]:
         return kept_host_generators()

@@ -14,7 +14,13 @@ import tensorflow as tf
 
 from lossproof.capture.userfiles import holds_user_function
 from lossproof.lab.backends.base import Mode, Tensor
-from lossproof.lab.backends.host import host_generators, host_state, kept_host_generators, set_host_state
+from lossproof.lab.backends.host import (
+    host_generators,
+    host_present,
+    host_state,
+    kept_host_generators,
+    set_host_state,
+)
 from lossproof.lab.backends.inner import InnerGradients
 from lossproof.lab.backends.inner_tensorflow import TensorFlowInnerGradients
 from lossproof.lab.replace import replaced
@@ -235,6 +241,9 @@ class TensorFlowBackend:
 
     def concretely(self) -> AbstractContextManager[None]:
         return tf.init_scope()  # type: ignore[no-any-return]
+
+    def from_present(self) -> AbstractContextManager[None]:
+        return host_present()  # what a graph draws by operations of TensorFlow has its state in the graph
 
     @contextmanager
     def kept_randomness(self) -> Iterator[None]:

@@ -14,14 +14,14 @@ import torch
 from lossproof import keras_private
 from lossproof.capture.userfiles import is_user_file, is_user_function
 from lossproof.lab.backends.base import Mode, Tensor
-from lossproof.lab.backends.host import host_generators, host_state, kept_host_generators, set_host_state
+from lossproof.lab.backends.generators_torch import TorchGenerators
 from lossproof.lab.backends.inner import InnerGradients
 from lossproof.lab.backends.inner_torch import TorchInnerGradients
 from lossproof.lab.backends.passing import Passing
 from lossproof.lab.replace import replaced
 
 
-class TorchBackend:
+class TorchBackend(TorchGenerators):
     """See `base.Backend`."""
 
     name = "torch"
@@ -115,16 +115,6 @@ class TorchBackend:
     def connected(self, value: Tensor, sources: Sequence[Tensor]) -> bool | None:
         return bool(getattr(value, "requires_grad", False))
 
-    @contextmanager
-    def repeatable(self) -> Iterator[None]:
-        state = torch.random.get_rng_state()
-        with host_generators():
-            torch.random.manual_seed(0)
-            try:
-                yield
-            finally:
-                torch.random.set_rng_state(state)
-
     def gradients(
         self, function: Callable[..., tuple[Sequence[Tensor], Any]], inputs: Sequence[Tensor]
     ) -> tuple[list[list[Tensor | None]], Any]:
@@ -146,18 +136,6 @@ class TorchBackend:
 
     def concretely(self) -> AbstractContextManager[None]:
         return nullcontext()
-
-    @contextmanager
-    def kept_randomness(self) -> Iterator[None]:
-        state = torch.random.get_rng_state()
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-        with kept_host_generators():
-            try:
-                yield
-            finally:
-                torch.random.set_rng_state(state)
-                if cuda is not None:
-                    torch.cuda.set_rng_state_all(cuda)
 
     @contextmanager
     def stored_gradients(self, variables: Sequence[Any]) -> Iterator[None]:
@@ -196,13 +174,6 @@ class TorchBackend:
                 return None if found is None else self.numpy(found)
 
             return function(duals, derivative)
-
-    def random_state(self) -> Any:
-        return host_state(), torch.random.get_rng_state().numpy()
-
-    def set_random_state(self, state: Any) -> None:
-        set_host_state(state[0])
-        torch.random.set_rng_state(torch.from_numpy(np.array(state[1])))
 
     batches_from = "get_torch_dataloader"
 
