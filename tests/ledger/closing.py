@@ -1,8 +1,9 @@
 """Does the account of `lossproof.explain` close on the scripts of examples/ and tests/cases? (`scripts/closes.py`)
 
 Each script runs unmodified, in a copy of its folder, with its fits cut to a few steps; nothing in it knows of the account.
-Of the last model that it trained and the first batch of that `fit` (or its last `train_on_batch`), `lossproof.explain` is asked (with its sample and class
-weights). What Keras reports is measured apart, by `train_on_batch` and `evaluate` on that batch. A row is
+Of the last model that it trained and the first batch of that `fit` (or its last `train_on_batch`), with its sample and
+class weights, `lossproof.explain` is asked. What Keras reports is measured apart, by `train_on_batch` and `evaluate` of
+that batch. A row is
 
     closes   the parts add up to what `train_on_batch` reports, to 1e-6 of the largest amount
     named    they leave something over, and the account says where it comes from
@@ -84,6 +85,8 @@ class Watched:
         """A `fit` to stand in for Keras's."""
         import inspect
 
+        from tests.ledger.first_batch import first_batch
+
         from lossproof.capture.observer import accompanied, own_callbacks
         from lossproof.capture.shorten import Shortened, renumbered
 
@@ -124,40 +127,10 @@ class Watched:
         return train_on_batch
 
 
-def first_batch(given: dict[str, Any]) -> dict[str, Any]:
-    """The first batch that a `fit` takes, as arguments of `explain`; of a generator, which is then put back."""
-    import itertools
-
-    import keras
-    import numpy as np
-
-    from lossproof.capture.batch import count_rows, in_memory, take_rows
-
-    x, y = given.get("x"), given.get("y")
-    if in_memory(x, y):
-        count = int((count_rows((x, y)) or 0) * (1.0 - (given.get("validation_split") or 0.0)))
-        rows = np.arange(min(count, given.get("batch_size") or 32))
-        batch = {key: take_rows(given.get(key), rows) for key in ("x", "y", "sample_weight")}
-    else:
-        if isinstance(x, keras.utils.PyDataset):
-            items = x[0]
-        elif hasattr(x, "__next__"):
-            items = next(x)
-            given["x"] = (one for one in itertools.chain([items], x))
-        else:
-            items = next(iter(x))
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(items)
-        array = lambda leaf: None if leaf is None else np.asarray(leaf)  # noqa: E731
-        batch = {
-            key: keras.tree.map_structure(array, value)
-            for key, value in (("x", x), ("y", y), ("sample_weight", sample_weight))
-        }
-    return {**batch, "class_weight": given.get("class_weight")}
-
-
 def account_of(script: Path, name: str, backend: str) -> Row:
     """Run a script and account for the last objective that it trained."""
     import keras
+    from tests.ledger.first_batch import as_tensors
 
     import lossproof as lp
     from lossproof.capture.batch import count_rows
@@ -182,32 +155,44 @@ def account_of(script: Path, name: str, backend: str) -> Row:
     try:
         explanation = lp.explain(model, **batch)
     except Exception as error:
-        return Row(name, backend, "FAILED", why=f"{type(error).__name__}: {str(error)[:150]}")
+        return Row(name, backend, "FAILED", why=short(error))
+    data = {key: as_tensors(batch[key]) for key in ("x", "y", "sample_weight")}
+    size = count_rows((batch["x"], batch["y"]))
     variables = state_variables(model)
     before = [keras.ops.convert_to_numpy(one) for one in variables]
-    data = {key: as_tensors(batch[key]) for key in ("x", "y", "sample_weight")}
-    model.reset_metrics()
-    reported = model.train_on_batch(**data, class_weight=batch["class_weight"], return_dict=True).get("loss")
+    try:
+        reported = step_loss(model, data, batch["class_weight"])
+    except Exception as error:
+        return Row(name, backend, "untrained", why=f"Keras refuses a further step: {short(error)}")
     for variable, value in zip(variables, before, strict=True):
         variable.assign(value)
     try:
-        size = count_rows((batch["x"], batch["y"]))
         evaluated = model.evaluate(**data, batch_size=size, verbose=0, return_dict=True).get("loss")
     except Exception:  # a `test_step` of the user's
         evaluated = None
     return judged(name, backend, explanation, reported, evaluated)
 
 
-def as_tensors(data: Any) -> Any:
-    """As Keras's data adapters hand over arrays; `train_on_batch` on torch hands them over as they are."""
+def step_loss(model: Any, data: dict[str, Any], class_weight: Any) -> Any:
+    """What `train_on_batch` reports as the loss; None if it reports none."""
     import keras
-    import numpy as np
 
-    def convert(leaf: Any) -> Any:
-        array = np.asarray(leaf)
-        return keras.ops.convert_to_tensor(array, keras.config.floatx() if array.dtype.kind == "f" else None)
+    from lossproof import keras_private
 
-    return None if data is None else keras.tree.map_structure(convert, data)
+    model.reset_metrics()
+    if keras.backend.backend() != "torch" or class_weight is not None:
+        return model.train_on_batch(**data, class_weight=class_weight, return_dict=True).get("loss")
+    items = [data["x"], data["y"], data["sample_weight"]]
+    while items[-1] is None:  # as in `fit`; `train_on_batch` on torch hands over `None` to a step of the user's
+        items.pop()
+    model.make_train_function()
+    return keras_private.reported_logs(model, model.train_function([tuple(items)])).get("loss")
+
+
+def short(error: BaseException) -> str:
+    """An error in one line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:100] if lines else ''}"
 
 
 def state_variables(model: Any) -> list[Any]:
@@ -267,7 +252,7 @@ def _answer(script: Path, backend: str, pipe: Any) -> None:
         try:
             row = account_of(here / script.name, named(script), backend)
         except BaseException as error:  # said of the script, not of this program
-            row = Row(named(script), backend, "FAILED", why=f"{type(error).__name__}: {str(error)[:150]}")
+            row = Row(named(script), backend, "FAILED", why=short(error))
         pipe.send(row)
 
 

@@ -41,8 +41,13 @@ class Rehearsal:
         return float(np.average(self.losses, weights=self.rows))
 
 
-def rehearse(lab: Lab, batches: Sequence[Batch]) -> Rehearsal:
+def rehearse(lab: Lab, batches: Sequence[Batch], held: Sequence[Batch]) -> Rehearsal:
     """Train on some batches with Keras's own step, evaluate on them, and put everything back.
+
+    Args:
+        lab: The laboratory.
+        batches: As the steps of `fit` receive them.
+        held: The same, as those of `evaluate` do, which knows no class weights.
 
     Raises:
         Exception: Whatever the step raises.
@@ -59,7 +64,7 @@ def rehearse(lab: Lab, batches: Sequence[Batch]) -> Rehearsal:
                 began = time.perf_counter()  # what the first step compiles does not count
             elif len(losses) >= LEAST and time.perf_counter() - began > SECONDS:
                 break
-        tested = [runner.test(batch) for batch in batches[: len(losses)]]
+        tested = [runner.test(batch) for batch in held[: len(losses)]]
     return Rehearsal(tuple(losses), tuple(rows), float(np.average(tested, weights=rows)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -52,10 +53,12 @@ def _explanation(lab: Lab, left_out: int) -> Explanation:
         entry = account(lab)
     except NotApplicable as reason:
         raise ValueError(f"the objective cannot be accounted for: {reason}") from reason
-    train, test = reporting.reported(lab, "train"), reporting.reported(lab, "test")
-    tested = tested_account(lab)
+    evaluating = _evaluating(lab)
+    train, test = reporting.reported(lab, "train"), reporting.reported(evaluating, "test")
+    alike = tested_account(lab)
+    tested = alike if evaluating is lab else tested_account(evaluating)
     reported = None if train is None else train.reported.get("loss")
-    evaluated = None if test is None else test.reported.get("loss")
+    evaluated = None if test is None or evaluating is not lab else test.reported.get("loss")
     return Explanation(
         model=lab.capture.model.name,
         backend=keras.backend.backend(),
@@ -63,9 +66,19 @@ def _explanation(lab: Lab, left_out: int) -> Explanation:
         tested=tested,
         reported={} if train is None else dict(train.reported),
         evaluated={} if test is None else dict(test.reported),
-        reasons=tuple(reasons(lab, entry, tested, reported, evaluated)),
+        reasons=tuple(reasons(lab, entry, alike, reported, evaluated)),
         left_out=left_out,
     )
+
+
+def _evaluating(lab: Lab) -> Lab:
+    """The batch as `evaluate` takes it: it knows no class weights."""
+    capture = copy.copy(lab.capture)
+    if capture.data.get("class_weight") is None:
+        return lab
+    capture.data = {**capture.data, "class_weight": None}
+    capture.batch = None if capture.batch is None else {**capture.batch, "class_weight": None}
+    return Lab(capture, lab.run)
 
 
 def _captured(model: Any, data: dict[str, Any]) -> tuple[Run, int]:

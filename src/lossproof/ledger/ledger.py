@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,18 @@ from typing import Any
 import keras
 
 from lossproof.ledger.entry import Entry
+from lossproof.ledger.pace import Pace
 from lossproof.ledger.probe import Probe, Unmeasurable
 from lossproof.ledger.runfile import RunWriter, entry_line, file_of, steps_before
 from lossproof.ledger.tensorboard import ScalarWriter, installed
 
 EVERY = 100
 GRADIENTS_EVERY = 200
+SHARE = 0.01
+"""Of the time of the steps, which accounts take by default. It is half of the 2 % that are promised, since an account also
+slows down the steps around it (benchmarks/README.md)."""
+GRADIENTS_SHARE = 0.05
+"""The same for those with gradients, for 10 %."""
 
 
 class Ledger(keras.callbacks.Callback):
@@ -44,11 +51,14 @@ class Ledger(keras.callbacks.Callback):
     TensorFlow builds a model in its first step: there the accounts begin with the second. What cannot be measured (a
     `train_step` of the user's, `tf.distribute`) is said in a note; the numbers that Keras reports are kept all the same.
 
+    By default accounts are kept every 100 steps, or every 200, 400, ..., such that they take at most 2 % of the time of the
+    steps, and with gradients at most 10 %; see `lossproof.ledger.pace`. A number of steps is kept to whatever it takes.
+
     Args:
         path: The folder of the run.
-        every: Steps between two accounts, 100 by default. At least 1.
-        gradients: Whether the gradient of each term is measured too, every 200 steps; a number for other intervals. It
-            takes a backward pass for each term, and memory for as many gradients.
+        every: Steps between two accounts, at least 1. By default at least 100.
+        gradients: Whether the gradient of each term is measured too, by default every 200 steps or more; a number for other
+            intervals. It takes a backward pass for each term, and memory for as many gradients.
         tensorboard: Whether scalars are written for TensorBoard, into `path`; by default where tensorboardX is installed.
 
     Attributes:
@@ -64,16 +74,17 @@ class Ledger(keras.callbacks.Callback):
         self,
         path: str | Path = "ledger",
         *,
-        every: int = EVERY,
+        every: int | None = None,
         gradients: bool | int = False,
         tensorboard: bool | None = None,
     ) -> None:
         super().__init__()
         self.path = Path(path)
-        self.every = _interval("every", every)
-        self.gradients_every = None
+        self._plain = Pace(EVERY, SHARE) if every is None else Pace(_interval("every", every))
+        self._deep: Pace | None = None
         if gradients is not False and gradients is not None:
-            self.gradients_every = GRADIENTS_EVERY if gradients is True else _interval("gradients", gradients)
+            adaptive = gradients is True
+            self._deep = Pace(GRADIENTS_EVERY, GRADIENTS_SHARE) if adaptive else Pace(_interval("gradients", gradients))
         if tensorboard and not installed():
             raise ImportError(
                 "Ledger(tensorboard=True) needs tensorboardX, which is not installed: "
@@ -91,14 +102,16 @@ class Ledger(keras.callbacks.Callback):
         self._before = 0
         self._many = 1
         self._epoch = 0
-        self._due: int | None = None
-        self._due_gradients: int | None = None
         self._begun = False
 
     @property
     def entries(self) -> tuple[Entry, ...]:
         """The accounts so far."""
         return tuple(self._entries)
+
+    @property
+    def _paces(self) -> list[Pace]:
+        return [self._plain] if self._deep is None else [self._plain, self._deep]
 
     @property
     def undriven(self) -> tuple[str, ...]:
@@ -111,7 +124,6 @@ class Ledger(keras.callbacks.Callback):
         """Stand before the train function."""
         self._begun = False
         self._probe = None
-        self._due = self._due_gradients = None
         # `Callback.model` makes JAX put its state back into the variables each time that it is read, which must not be
         # done from within a step: the trained model is kept here.
         self._trained = self.model
@@ -162,8 +174,8 @@ class Ledger(keras.callbacks.Callback):
             "keras": keras.__version__,
             "backend": keras.backend.backend(),
             "model": self._trained.name,
-            "every": self.every,
-            "gradients": self.gradients_every,
+            "every": self._plain.base,
+            "gradients": None if self._deep is None else self._deep.base,
         }
         self._writer.begin(head, self._step, epoch, time.time())
         if self._step == 0 and epoch == 0:
@@ -176,10 +188,11 @@ class Ledger(keras.callbacks.Callback):
             self._probe = Probe(self._trained)
         except Unmeasurable as reason:
             self._writer.write({"kind": "note", "step": self._step, "text": str(reason)})
+            text = f"no accounts are kept: {reason}. What Keras reports is kept all the same"
+            _say(text)
             return
-        self._due = self._step if self._step == 0 else _next(self._step - 1, self.every)
-        if self.gradients_every is not None:
-            self._due_gradients = self._step if self._step == 0 else _next(self._step - 1, self.gradients_every)
+        for pace in self._paces:
+            pace.start(self._step)
 
     def _updates_made(self) -> int | None:
         iterations = getattr(self._trained.optimizer, "iterations", None)
@@ -190,23 +203,28 @@ class Ledger(keras.callbacks.Callback):
         step, many = self._step, self._many
         self._step = step + many
         last = step + many - 1
-        plain = self._due is not None and last >= self._due
-        deep = self._due_gradients is not None and last >= self._due_gradients
-        if self._probe is None or not (plain or deep):
+        if self._probe is None or not any(pace.reached(last) for pace in self._paces):
             return arguments
         try:
             if not self._probe.ready:
                 return arguments
+            state = arguments[0] if self._probe.backend.name == "jax" else None
+            self._probe.settle(state)
+            began = time.perf_counter()
+            due = [pace for pace in self._paces if pace.reached(last) and pace.due(step, last, began)]
+            if not due:
+                return arguments
             data, arguments = self._probe.backend.taken(arguments, many)
             if data is None:
                 return arguments
-            state = arguments[0] if self._probe.backend.name == "jax" else None
-            measured = self._probe.measure(data, state, deep)
+            measured = self._probe.measure(data, state, with_gradients=self._deep in due)
             if measured is not None:
                 self._keep(measured.entry, step)
-                if deep and self.gradients_every is not None:
-                    self._due_gradients = _next(last, self.gradients_every)
-                self._due = _next(last, self.every)
+            now = time.perf_counter()
+            if measured is not None:
+                due[-1].took(measured.seconds if measured.first else now - began)
+            for pace in self._paces:
+                pace.done(step, last, now, now - began)
         except Exception as error:  # the user's training goes on whatever happens here
             self._give_up(error)
         return arguments
@@ -228,7 +246,7 @@ class Ledger(keras.callbacks.Callback):
         lines = str(error).strip().splitlines()
         text = f"accounts end here: {type(error).__name__}: {lines[0] if lines else ''}"
         self._quietly(self._writer.write, {"kind": "note", "step": self._step, "text": text})
-        warnings.warn(f"lossproof.Ledger: {text}. The training goes on without them.", stacklevel=2)
+        _say(f"{text}. The training goes on without them")
 
     def _quietly(self, action: Any, *arguments: Any) -> None:
         """A full disk or a folder that cannot be written ends the ledger, not the training."""
@@ -236,9 +254,7 @@ class Ledger(keras.callbacks.Callback):
             action(*arguments)
         except Exception as error:
             self._probe = None
-            warnings.warn(
-                f"lossproof.Ledger stopped writing to {self.path}: {type(error).__name__}: {error}", stacklevel=2
-            )
+            _say(f"it stopped writing to {self.path}: {type(error).__name__}: {error}")
 
 
 class _Watched:
@@ -252,9 +268,9 @@ class _Watched:
         return self.inner(*self.ledger.around(arguments))
 
 
-def _next(step: int, interval: int) -> int:
-    """The first multiple of an interval after a step."""
-    return (step // interval + 1) * interval
+def _say(text: str) -> None:
+    with suppress(Warning):  # where warnings are errors, the training goes on all the same
+        warnings.warn(f"lossproof.Ledger: {text}.", stacklevel=3)
 
 
 def _interval(name: str, value: Any) -> int:

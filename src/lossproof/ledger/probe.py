@@ -6,6 +6,7 @@ The account is a program of its own that reads the model's state and writes none
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from lossproof.ledger.gradients import gradient_entry
 from lossproof.objective.trainer import GradientTrainer
 
 MOST_FORMS = 3
-"""Batches of further shapes are passed by: each is compiled anew."""
+"""Where accounts are compiled, batches of further shapes are passed by: each would be compiled anew."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Measured:
 
     entry: Entry
     seconds: float
-    """Of one run, without what is done once (tracing, compiling)."""
+    first: bool
+    """Whether it is the first of its kind; then `seconds` is what it takes without tracing and compiling."""
 
 
 class Unmeasurable(Exception):  # noqa: N818 - an answer, not an error
@@ -63,6 +65,7 @@ class Probe:
         self.model = model
         self.backend = running_backend()
         self.own = type(model).compute_loss is not keras.Model.compute_loss
+        self._compiled = self.backend.name != "torch" and not model.run_eagerly
         self._known: dict[Any, _Program] = {}
         self._changes = Changes()
         self._changes.begin(roots(model, None))
@@ -98,23 +101,28 @@ class Probe:
             tuple((tuple(leaf.shape), str(leaf.dtype)) if self.backend.is_tensor(leaf) else None for leaf in leaves),
         )
         known = self._known.get(form)
-        new = known is None
+        seen = sum(key[0] == with_gradients for key in self._known)
+        new = known is None and (self._compiled or not seen)  # then run twice: the second time tells what it takes
         if known is None:
-            if sum(key[0] == with_gradients for key in self._known) >= MOST_FORMS:
+            if self._compiled and seen >= MOST_FORMS:
                 return None
             computation = Computation(self.model, with_gradients)
             known = self._known[form] = _Program(computation, self._staged(computation, batch))
         trainable, others = self._state(state)
         arguments = (*trainable, *others, *tensors)
-        if others or trainable:  # steps still under way are no part of what the account takes
-            self.backend.numpy((others or trainable)[-1])
         with self.backend.kept_randomness():
             if new:
                 self._run(known, arguments)
             began = time.perf_counter()
-            raw = self._run(known, arguments)
-            entry = self._entry(known.computation, raw, batch)
-        return Measured(entry, time.perf_counter() - began)
+            entry = self._entry(known.computation, self._run(known, arguments), batch)
+        return Measured(entry, time.perf_counter() - began, new)
+
+    def settle(self, state: tuple[Any, ...] | None) -> None:
+        """Wait for the steps that are still under way."""
+        optimizer = [] if self.model.optimizer is None else self.model.optimizer.variables
+        values = [one.value for one in optimizer] if state is None else self._state(state)[1]
+        if values:
+            self.backend.numpy(min(values, key=lambda value: math.prod(value.shape)))
 
     def _run(self, known: _Program, arguments: tuple[Any, ...]) -> list[np.ndarray | None]:
         with self._changes.moved_inside():
@@ -149,7 +157,7 @@ class Probe:
             numbers = computation.run(tensors[:count], mapping, batch)
             return numbers.values, numbers.factors, numbers.learning_rate, numbers.products
 
-        if self.backend.name == "torch" or self.model.run_eagerly:
+        if not self._compiled:
             return run
         return self.backend.stages(run, "jit" if self.backend.name == "jax" else "graph")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -47,9 +47,9 @@ def reasons(
     Args:
         lab: The laboratory.
         entry: The account in training mode.
-        tested: The account as `evaluate` runs the model; None where it cannot be had.
+        tested: The account of the same batch in inference mode; None where it cannot be had.
         reported: The loss that Keras reports of a training step on the batch.
-        evaluated: The loss that `evaluate` reports of it.
+        evaluated: The loss that a step of `evaluate` reports of the batch; None where class weights are left out of it.
     """
     shows_penalties = isinstance(lab.capture.model, Trainer)  # as "regularization" and "weighting_rest"
     found = [*_parts(entry, shows_penalties), *_weights(entry), *_mode(lab, entry, tested, evaluated)]
@@ -152,14 +152,18 @@ def _epoch(lab: Lab) -> tuple[Rehearsal, bool] | None:
     if not in_memory(data.get("x"), data.get("y")) and not _readable_again(data.get("x")):
         return None
     with suppress(Exception):  # a user's data or step may refuse; then there is no epoch to tell of
-        read = list(islice(keras_private.epoch_data(data), MOST_BATCHES + 1))
-        batches: Sequence[Batch] = [as_batch(items) for items in read[:MOST_BATCHES]]
+        batches = _batches(data)
         if len(batches) < 2:
             return None
-        rehearsal = rehearse(lab, batches)
+        unweighted = batches if data.get("class_weight") is None else _batches({**data, "class_weight": None})
+        rehearsal = rehearse(lab, batches[:MOST_BATCHES], unweighted[:MOST_BATCHES])
         if len(rehearsal.losses) >= 2 and np.isfinite([*rehearsal.losses, rehearsal.evaluated]).all():
-            return rehearsal, len(rehearsal.losses) == len(read)
+            return rehearsal, len(rehearsal.losses) == len(batches)
     return None
+
+
+def _batches(data: dict[str, Any]) -> list[Batch]:
+    return [as_batch(items) for items in islice(keras_private.epoch_data(data), MOST_BATCHES + 1)]
 
 
 def _readable_again(x: Any) -> bool:
