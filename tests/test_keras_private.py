@@ -154,6 +154,7 @@ def test_what_a_trainer_keeps_of_its_steps(line):
     line.fit(X, Y, verbose=0)
     assert keras_private.optimized_variables(line.optimizer) == line.trainable_variables
     assert keras_private.loss_tracker(line).name == "loss"
+    assert int(keras_private.steps_applied(line.optimizer)) == int(line.optimizer.iterations) > 0
     assert not keras_private.steps_hold_the_state(line)
     assert not keras_private.in_stateless_scope()
     with keras.StatelessScope():

@@ -81,6 +81,12 @@ def optimized_variables(optimizer: Any) -> list[Any]:
     return list(getattr(inner if inner is not None else optimizer, "_trainable_variables", None) or ())
 
 
+def steps_applied(optimizer: Any) -> Any:
+    """How many steps an optimizer was given, those whose gradients it only accumulates included, which `iterations` does
+    not count (keras/src/optimizers/base_optimizer.py); None where it does not say."""
+    return getattr(getattr(optimizer, "inner_optimizer", optimizer), "_iterations", None)
+
+
 def loss_tracker(model: Any) -> Any:
     """Keras's own `Mean` of the loss, or None (keras/src/trainers/trainer.py)."""
     return getattr(model, "_loss_tracker", None)

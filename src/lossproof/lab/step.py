@@ -169,7 +169,8 @@ def _present_scale(optimizer: Any) -> Any:
 
 
 def _divided(gradients: Any, scale: Any) -> list[Any]:
-    return [None if gradient is None else gradient / scale for gradient in gradients]
+    dense = running_backend().dense
+    return [None if gradient is None else dense(gradient) / scale for gradient in gradients]
 
 
 @contextmanager
@@ -189,7 +190,7 @@ def _updates_withheld(outcome: StepOutcome, model: Any) -> Iterator[None]:  # no
     def heard_apply(_: Any) -> Any:
         def apply(self: Any, grads: Any, trainable_variables: Any = None, **_: Any) -> None:
             known = trainable_variables if trainable_variables is not None else keras_private.optimized_variables(self)
-            note(list(grads), list(known))
+            note(_divided(grads, 1.0), list(known))
 
         return apply
 

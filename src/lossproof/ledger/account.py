@@ -24,7 +24,7 @@ from lossproof.lab.noise import rounding
 from lossproof.lab.step import rerun_step
 from lossproof.lab.subject import LossSubject
 from lossproof.lab.subjects import loss_subject
-from lossproof.ledger.entry import Entry, PenaltyEntry, TermEntry, unique
+from lossproof.ledger.entry import TOLERANCE, Entry, PenaltyEntry, TermEntry, unique
 from lossproof.ledger.penalties import Penalty, heard_adding, penalties_of, rest_of
 from lossproof.ledger.reduction import chain_of
 from lossproof.objective.trainer import Trainer
@@ -62,9 +62,8 @@ def account(lab: Lab, training: bool = True) -> Entry:
     values = [float(np.sum(lab.number(heard.result))) for heard in ran.heard]
     own = _own(lab, training)
     known = [1.0 if subject.weight is None else subject.weight for subject in subjects]
-    if own is None:
-        weights, counted = known, 1.0
-    else:
+    weights, counted = known, 1.0
+    if own is not None or not _adds_up(ran, values, known):  # Keras drops all but one of several losses on one output
         weights, counted = _measured(lab, ran, training, known)
     several = sum(entry is not None for entry in entries) > 1
     model = lab.capture.model
@@ -157,6 +156,13 @@ def _compiled_entries(lab: Lab, heard: Sequence[Heard]) -> list[tuple[Any, ...] 
             compiled.remove(entry)
         found.append(entry)
     return found
+
+
+def _adds_up(ran: _Ran, values: Sequence[float], weights: Sequence[float]) -> bool:
+    parts = [value * weight for value, weight in zip(values, weights, strict=True)] + list(ran.added)
+    rest = 0.0 if ran.rest is None else ran.rest[1]
+    size = max(map(abs, [ran.total, *parts]))
+    return not np.isfinite(ran.total) or abs(ran.total - sum(parts) - rest) <= TOLERANCE * size
 
 
 # Weights in an objective of the user's ------------------------------------------------------------------------------

@@ -57,15 +57,16 @@ class Computation:
     Args:
         model: A model in the middle of `fit`.
         with_gradients: Whether the gradient of each part is wanted.
+        measured: Whether the weights of the losses are measured; else they are read from `compile`.
 
     Attributes:
         terms: The losses that were heard when it ran, or was traced.
         penalties: What is added to them.
     """
 
-    def __init__(self, model: Any, with_gradients: bool) -> None:
+    def __init__(self, model: Any, with_gradients: bool, measured: bool) -> None:
         self.model = model
-        self.own = type(model).compute_loss is not keras.Model.compute_loss
+        self.measured = measured
         self.with_gradients = with_gradients
         self.backend = running_backend()
         self.terms: list[Part] = []
@@ -81,20 +82,20 @@ class Computation:
             batch: What the step receives.
         """
         count = len(weights)
-        extra = [keras.ops.zeros((MOST_LOSSES,)), keras.ops.ones(())] if self.own else []
+        extra = [keras.ops.zeros((MOST_LOSSES,)), keras.ops.ones(())] if self.measured else []
 
         def differentiated(*tensors: Any) -> tuple[list[Any], list[Any]]:
             values = self._forward(tensors[:count], mapping, batch, *tensors[count:])
             driving = self._driving(values) if self.with_gradients else []
-            return [*driving, *(values[-1:] if self.own else ())], values
+            return [*driving, *(values[-1:] if self.measured else ())], values
 
         products = None
-        if self.with_gradients or self.own:
+        if self.with_gradients or self.measured:
             given = weights if self.with_gradients else [self.backend.detached(one) for one in weights]
             inputs = [*given, *extra] if self.with_gradients else extra
             function = differentiated if self.with_gradients else lambda *more: differentiated(*given, *more)
             rows, values = self.backend.gradients(function, inputs)
-            factors = self._measured(rows[-1][-2:]) if self.own else self._read()
+            factors = self._derived(rows[-1][-2:]) if self.measured else self._read()
             if self.with_gradients:
                 products = gram([row[:count] for row in rows], weights)
         else:
@@ -173,7 +174,7 @@ class Computation:
             if override:
                 keras_private.use_forward_losses(model, [])
 
-    def _measured(self, row: Sequence[Any]) -> Any:
+    def _derived(self, row: Sequence[Any]) -> Any:
         by_shift, by_factor = (
             keras.ops.zeros(shape) if one is None else keras.ops.cast(one, "float32")
             for one, shape in zip(row, ((MOST_LOSSES,), ()), strict=True)

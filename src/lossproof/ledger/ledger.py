@@ -20,6 +20,7 @@ from typing import Any
 
 import keras
 
+from lossproof import keras_private
 from lossproof.ledger.entry import Entry
 from lossproof.ledger.pace import Pace
 from lossproof.ledger.probe import Probe, Unmeasurable
@@ -195,8 +196,8 @@ class Ledger(keras.callbacks.Callback):
             pace.start(self._step)
 
     def _updates_made(self) -> int | None:
-        iterations = getattr(self._trained.optimizer, "iterations", None)
-        return None if iterations is None else int(keras.ops.convert_to_numpy(iterations))
+        made = keras_private.steps_applied(self._trained.optimizer)
+        return None if made is None else int(keras.ops.convert_to_numpy(made))
 
     def around(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         """Called before every step with the arguments of the train function; returns those for the step."""

@@ -65,6 +65,8 @@ class Probe:
         self.model = model
         self.backend = running_backend()
         self.own = type(model).compute_loss is not keras.Model.compute_loss
+        self._measures = self.own
+        """Whether the weights of the losses are measured, not read."""
         self._compiled = self.backend.name != "torch" and not model.run_eagerly
         self._known: dict[Any, _Program] = {}
         self._changes = Changes()
@@ -106,7 +108,7 @@ class Probe:
         if known is None:
             if self._compiled and seen >= MOST_FORMS:
                 return None
-            computation = Computation(self.model, with_gradients)
+            computation = Computation(self.model, with_gradients, self._measures)
             known = self._known[form] = _Program(computation, self._staged(computation, batch))
         trainable, others = self._state(state)
         arguments = (*trainable, *others, *tensors)
@@ -115,7 +117,12 @@ class Probe:
                 self._run(known, arguments)
             began = time.perf_counter()
             entry = self._entry(known.computation, self._run(known, arguments), batch)
-        return Measured(entry, time.perf_counter() - began, new)
+        seconds = time.perf_counter() - began
+        if entry.closes or self._measures or not math.isfinite(entry.total):
+            return Measured(entry, seconds, new)
+        self._measures = True  # Keras drops all but one of several losses on one output
+        self._known.clear()
+        return self.measure(data, state, with_gradients)
 
     def settle(self, state: tuple[Any, ...] | None) -> None:
         """Wait for the steps that are still under way."""
@@ -173,7 +180,7 @@ class Probe:
         )
         added = values[count:-1]
         counted = float(factors[count])
-        if self.own:  # the derivative by a common factor of all entries of `model.losses`
+        if known.measured:  # the derivative by a common factor of all entries of `model.losses`
             scaled = sum(value for value, one in zip(added, known.penalties, strict=True) if one.kind != "weighting")
             counted = counted / float(scaled) if scaled else 1.0
         shares = [1.0 if one.kind == "weighting" else counted for one in known.penalties]
@@ -198,7 +205,7 @@ class Probe:
         if products is not None:
             names, rest = known.driving, sum(one.kind == "weighting" for one in known.penalties)
             weights = [*factors[:count], *([counted] * (len(names) - count - rest)), *([1.0] * rest)]
-            gradients = gradient_entry(names, weights, products, self.own and not entry.closes, self.model)
+            gradients = gradient_entry(names, weights, products, known.measured and not entry.closes, self.model)
         return replace(entry, cause=cause, gradients=gradients)
 
 

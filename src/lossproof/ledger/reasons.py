@@ -52,7 +52,13 @@ def reasons(
         evaluated: The loss that a step of `evaluate` reports of the batch; None where class weights are left out of it.
     """
     shows_penalties = isinstance(lab.capture.model, Trainer)  # as "regularization" and "weighting_rest"
-    found = [*_parts(entry, shows_penalties), *_weights(entry), *_mode(lab, entry, tested, evaluated)]
+    dropped = list(_dropped(lab, entry))
+    found = [
+        *dropped,
+        *_parts(entry, bool(dropped), shows_penalties),
+        *_weights(entry),
+        *_mode(lab, entry, tested, evaluated),
+    ]
     epoch = _epoch(lab)
     if epoch is not None:
         found += _averages(*epoch)
@@ -62,10 +68,25 @@ def reasons(
     return found
 
 
-def _parts(entry: Entry, shows_penalties: bool) -> Iterator[Reason]:
+def _dropped(lab: Lab, entry: Entry) -> Iterator[Reason]:
+    compiled = keras_private.flat_losses(lab.capture.model)
+    if lab.overrides_compute_loss or lab.overrides_train_step or len(compiled) != len(entry.terms):
+        return
+    weights = [1.0 if one[2] is None else float(np.asarray(lab.number(one[2]))) for one in compiled]
+    lost = [(term, weight) for term, weight in zip(entry.terms, weights, strict=True) if weight and not term.weight]
+    if lost:
+        yield Reason(
+            "dropped losses",
+            f"compile was given {len(compiled)} losses, and {', '.join(term.loss for term, _ in lost)} does not count: of a "
+            "list of losses on one output Keras trains the first alone (lossproof explain LP412).",
+            (("what is minimised", entry.total), ("with all", entry.total + sum(t.value * w for t, w in lost))),
+        )
+
+
+def _parts(entry: Entry, one_output: bool, shows_penalties: bool) -> Iterator[Reason]:
     outputs = [term for term in entry.terms if term.output is not None]
     shown = sum(term.value for term in outputs)
-    if len(outputs) > 1 and any(term.weight != 1.0 for term in outputs):
+    if not one_output and len(outputs) > 1 and any(term.weight != 1.0 for term in outputs):
         names = ", ".join(f"{term.output}_loss" for term in outputs)
         yield Reason(
             "unweighted outputs",

@@ -66,9 +66,9 @@ def _entries(lab: Lab) -> tuple[Entry, ...]:
         _fresh_optimizer(lab)
         runner = runner_of(lab)
         for step, batch in enumerate(batches):
-            entry = probe.measure(data_of(batch), runner.state, with_gradients=True)
-            if entry is not None:
-                entries.append(replace(entry, step=step))
+            measured = probe.measure(data_of(batch), runner.state, with_gradients=True)
+            if measured is not None:
+                entries.append(replace(measured.entry, step=step))
             runner.train(batch)
     return tuple(entries)
 

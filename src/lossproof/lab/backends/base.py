@@ -32,6 +32,9 @@ class Backend(Protocol):
     def detached(self, tensor: Tensor) -> Tensor:
         """A concrete tensor with the same values, of which autodiff knows nothing."""
 
+    def dense(self, gradient: Any) -> Tensor:
+        """A gradient as a tensor; TensorFlow has that of an embedding as the rows that were looked up."""
+
     def is_tensor(self, value: object) -> bool:
         """Whether `value` is a tensor of this backend, concrete or symbolic."""
 

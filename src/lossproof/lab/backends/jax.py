@@ -53,6 +53,9 @@ class JaxBackend:
     def detached(self, tensor: Tensor) -> Tensor:
         return tensor  # concrete arrays have no history
 
+    def dense(self, gradient: Any) -> Tensor:
+        return gradient
+
     def is_tensor(self, value: object) -> bool:
         return isinstance(value, jax.Array)
 

@@ -86,6 +86,9 @@ class TensorFlowBackend:
     def detached(self, tensor: Tensor) -> Tensor:
         return tensor  # its history stays with the tape
 
+    def dense(self, gradient: Any) -> Tensor:
+        return tf.convert_to_tensor(gradient)
+
     def is_tensor(self, value: object) -> bool:
         return isinstance(value, (tf.Tensor, tf.Variable, tf.RaggedTensor, tf.SparseTensor))
 

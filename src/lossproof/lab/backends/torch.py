@@ -45,6 +45,9 @@ class TorchBackend(TorchGenerators):
     def detached(self, tensor: Tensor) -> Tensor:
         return tensor.detach() if isinstance(tensor, torch.Tensor) else tensor
 
+    def dense(self, gradient: Any) -> Tensor:
+        return gradient
+
     def is_tensor(self, value: object) -> bool:
         return isinstance(value, torch.Tensor)
 
