@@ -241,9 +241,12 @@ def a_dataloader() -> Any:
 def test_forms_of_data(tmp_path: Path, data: Callable[[], Any], backend: str) -> None:
     if data is a_tf_dataset and backend != "tensorflow":
         pytest.skip("costs the import of TensorFlow")
-    ledger, _, _ = kept(
-        tmp_path, network, lambda model, callbacks: model.fit(data(), shuffle=False, callbacks=callbacks, verbose=0)
-    )
+
+    def fit(model: Any, callbacks: list[Any]) -> Any:
+        return model.fit(data(), shuffle=False, callbacks=callbacks, verbose=0)
+
+    data()  # imports what it takes
+    ledger, _, _ = kept(tmp_path, network, fit)
     assert_accounts(ledger, one_by_one(network))
 
 
