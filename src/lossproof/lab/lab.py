@@ -42,11 +42,17 @@ class Lab:
 
     An experiment is a function of a module of this package that takes the laboratory and perhaps more; `once` runs it and
     keeps its result. What cannot be had raises `NotApplicable` with the reason, so that a rule need not ask first.
+
+    Args:
+        capture: What was seen.
+        run: The run that it belongs to.
+        most_rows: So many rows stand for a larger batch; None for all that were kept.
     """
 
-    def __init__(self, capture: Capture, run: Run) -> None:
+    def __init__(self, capture: Capture, run: Run, most_rows: int | None = ROWS) -> None:
         self.capture = capture
         self.run = run
+        self._most_rows = most_rows if most_rows is not None else rows_asked(capture)
         self.backend = running_backend()
         self._kept: dict[tuple[Any, ...], Callable[[], Any]] = {}
         self.changed_by_objective: list[Change] = []
@@ -66,7 +72,7 @@ class Lab:
     @cached_property
     def batch(self) -> Batch:
         """One batch as the step received it; of a large one some rows, unless the model takes no other number."""
-        return self._received(ROWS)
+        return self._received(self._most_rows)
 
     def _received(self, rows: int) -> Batch:
         try:

@@ -41,7 +41,7 @@ def examine(model: Any, data: dict[str, Any]) -> Explanation:
         for kept in () if ready else generators:
             stack.enter_context(kept())
         stack.enter_context(_kept(model))
-        lab = Lab(run.captures[0], run)
+        lab = Lab(run.captures[0], run, most_rows=None)
         changes = run.captures[0].changes
         changes.begin(roots(model, run.captures[0].compiled))
         stack.enter_context(changes.moved_inside())
@@ -78,7 +78,7 @@ def _evaluating(lab: Lab) -> Lab:
         return lab
     capture.data = {**capture.data, "class_weight": None}
     capture.batch = None if capture.batch is None else {**capture.batch, "class_weight": None}
-    return Lab(capture, lab.run)
+    return Lab(capture, lab.run, most_rows=None)
 
 
 def _captured(model: Any, data: dict[str, Any]) -> tuple[Run, int]:
