@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .operators.everything import BY_NAME, OPERATORS
+from .reasons import reason
 from .script import ALL
 
 Results = Sequence[dict[str, Any]]
@@ -72,7 +73,8 @@ def page(results: Results) -> str:
     """docs/faults.md."""
     survivors = [one for one in results if one["status"] in ("missed", "seen")]
     rows = [
-        f"| {one['subject']} | `{one['operator']}` {one['index']} | {one['backend']} | {', '.join(one['codes']) or 'nothing'} |"
+        f"| {one['subject']} | `{one['operator']}` {one['index']} | {one['backend']} | {', '.join(one['codes']) or 'nothing'} "
+        f"| {reason(one['subject'], one['operator'])} |"
         for one in sorted(survivors, key=lambda one: (one["operator"], one["subject"], one["index"], one["backend"]))
     ]
     return f"""<!-- Written by `make faults`. -->
@@ -84,6 +86,10 @@ examples. An operator of `tests/faults/operators` changes the syntax tree of suc
 certified to be another objective: from equal weights, eager steps of gradient descent on equal rows report another value
 or move the weights elsewhere, where the kind of fault asks for it a value is no longer finite or a weight no longer moves.
 Mutants that behave as their original are set aside. Those that stop by themselves with an error are counted apart.
+
+What is a healthy objective as well is not seeded: a distance with its arguments exchanged, a stopped gradient that leaves
+every weight another one, one-hot rows times 255 where that is only a factor. No operator aims at LP304, which goes by the
+clock, at LP305 and LP701, which are asked for, at LP409 and LP411, for which there are no originals, and at LP505, a note.
 
 *Named* is a mutant with an error or warning of one of the rules that the operator says may name it; *seen*, one with
 errors or warnings of other rules only; *missed*, one of which nothing is said.
@@ -104,10 +110,10 @@ How many of the judged mutants each rule named.
 
 ## Survivors
 
-Mutants that no rule named which may.
+Mutants that no rule named which may. Where the last column is empty, a rule should have named it and does not.
 
-| original | fault | backend | findings |
-|---|---|---|---|
+| original | fault | backend | findings | why |
+|---|---|---|---|---|
 {chr(10).join(rows)}
 """
 

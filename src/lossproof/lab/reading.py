@@ -29,7 +29,9 @@ from lossproof.lab.subject import StepSubject, Subject
 STEADY = 0.1
 """A tail counts as exponential, and a divergence as logarithmic, if its rate is the same within a tenth over the whole
 stretch. Those of other functions are not: the rate of a power changes by 30 % there, that of a Gaussian by 36 %."""
-BEYOND = (4.0, 5.0, 6.0, 7.0)
+BEYOND = (4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0)
+STRETCH = 4
+"""So many of these in a row show the rate, the nearest or the farthest: an overlap is none of itself near by."""
 FAR = (40.0, 60.0, 80.0)
 LEAST_RATE = 0.5
 """Of an exponential tail: from 7 to 40 it then falls by e to the 16, below what float32 tells from nothing."""
@@ -162,17 +164,15 @@ class _Probe:
             return None
         tails = np.array([undecided, sure, *beyond]) - line[:-1]
         least = min(far[0], *beyond)
-        if (np.diff([*tails, 0.0]) > 0.0).any():
+        # float32 gives the tail as a difference: below this there is nothing left of it.
+        nothing = 64.0 * np.finfo("float32").eps * np.maximum(np.abs([undecided, sure, *beyond]), np.abs(line[:-1]))
+        if (np.diff([*tails, 0.0]) > nothing).any():
             return None
         kept = LEFT * max(undecided - least, 0.0)
         if sure - least <= kept or not differs(sure, least, terms=self.given.size):
             return None
-        tails = tails[2:]
-        # float32 gives the tail as a difference: below this there is nothing left to take a rate from.
-        if tails[-1] <= 64.0 * np.finfo("float32").eps * max(abs(beyond[-1]), abs(line[-2])) or tails[-1] <= 0.0:
-            return None
-        rates = -np.diff(np.log(tails))
-        if not _steady(rates) or rates.min() < LEAST_RATE:
+        stretches = (slice(2, 2 + STRETCH), slice(-STRETCH, None))
+        if not any(_exponential(tails[part], nothing[part][-1]) for part in stretches):
             return None
         (bounds,) = bounds_of(self.lab, subject)
         if not {0.0, 1.0} <= set(bounds.tolist()) or bounds.min() < 0.0 or bounds.max() > 1.0:
@@ -235,6 +235,13 @@ class _Probe:
             dark=int((dark & out).sum()),
             count=int(dark.size),
         )
+
+
+def _exponential(tail: np.ndarray, nothing: float) -> bool:
+    if tail[-1] <= max(nothing, 0.0):
+        return False
+    rates = -np.diff(np.log(tail))
+    return _steady(rates) and bool(rates.min() >= LEAST_RATE)
 
 
 def _steady(rates: np.ndarray) -> bool:

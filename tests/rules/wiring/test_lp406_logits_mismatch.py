@@ -78,6 +78,12 @@ FOR_LOGITS = {
     "built in, sparse": (5, "softmax", keras.losses.SparseCategoricalCrossentropy(from_logits=True), CLASSES),
     "built in, one-hot": (5, "softmax", keras.losses.CategoricalCrossentropy(from_logits=True), HOT),
     "built in, binary": (1, "sigmoid", keras.losses.BinaryCrossentropy(from_logits=True), YES),
+    "two classes": (
+        2,
+        "softmax",
+        class_logits,
+        HOT[:, :2] + np.stack([HOT[:, 2:].sum(axis=-1), 0.0 * HOT[:, 0]], axis=-1),
+    ),
     "smoothed by the loss": (
         5,
         "softmax",

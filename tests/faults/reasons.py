@@ -1,0 +1,44 @@
+"""Why some mutants survive: what the checks cannot know, or do not look for. By operator, and original where it matters."""
+
+from __future__ import annotations
+
+REASONS: dict[tuple[str, str], str] = {
+    (
+        "",
+        "by-the-batch",
+    ): "targets that occur twice (counts) may be labels, and weights from labels of the batch are meant",
+    (
+        "binary_focal",
+        "output-flipped",
+    ): "Keras leaves the focusing factor unclipped: predictions outside of 0 and 1 are drawn "
+    "back, and the minimum stays at the labels",
+    (
+        "detection",
+        "",
+    ): "several targets in one tensor, each read in its own way: nothing says what a right prediction is",
+    ("dice", "output-flipped"): "an overlap has no exponential tail by which a sigmoid of its own is known",
+    ("grades", "sign-turned"): "ranks against thresholds: nothing says what a right prediction is",
+    ("judged", "flattened"): "a batch of four rows: too few wrong predictions without a gradient",
+    (
+        "keras_cosine",
+        "one-column",
+    ): "the cosine with a single number: outputs of one sign are alike, so no spread is worse",
+    ("mixture", "flattened"): "parameters of a distribution: nothing says which values would be right",
+    (
+        "own_step",
+        "plain-logs",
+    ): "the step has no compiled loss, and reports more than it differentiates, as one does that "
+    "divides by the number of accumulated steps",
+    ("siamese", ""): "labels may mean likeness or difference; either is a healthy loss",
+    ("smoothed_logits", "swapped"): "logits have no place in which the exchanged loss would have a minimum",
+    ("soft_targets", "sign-turned"): "shares against logits at a temperature: nothing says which logits would be right",
+    ("spelling", ""): "sequences of letters: nothing says what a right prediction is",
+    ("", "term-dropped"): "what is left is an objective as well; that weights are left out may be meant",
+}
+"""The first part is the beginning of an original's name, the second an operator; empty where any."""
+
+
+def reason(subject: str, operator: str) -> str:
+    """What is known of why a mutant is not named; empty where nothing is."""
+    fitting = [key for key in REASONS if subject.startswith(key[0]) and key[1] in ("", operator)]
+    return REASONS[max(fitting, key=lambda key: (len(key[0]), len(key[1])))] if fitting else ""
