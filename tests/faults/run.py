@@ -27,8 +27,8 @@ from .script import ALL, mutants
 from .subjects import subjects
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-CHUNK = 40
-"""Mutants of one process: its memory grows with each of them."""
+CHUNK = {"torch": 100, "tensorflow": 20, "jax": 20}
+"""Mutants of one process: its memory grows with each of them, most where programs are compiled."""
 
 Task = tuple[str, str, int]
 
@@ -115,7 +115,8 @@ def main() -> int:
     chunks: list[tuple[str, list[Task]]] = []
     for backend in options.backends.split(","):
         tasks = tasks_of(backend, options.sample, options.seed, only, options.originals)
-        chunks.extend((backend, tasks[i : i + CHUNK]) for i in range(0, len(tasks), CHUNK))
+        size = CHUNK[backend]
+        chunks.extend((backend, tasks[i : i + size]) for i in range(0, len(tasks), size))
     results: list[dict[str, Any]] = []
     with ThreadPoolExecutor(options.jobs) as pool:
         for part in pool.map(lambda chunk: list(worked(*chunk)), chunks):
