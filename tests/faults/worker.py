@@ -194,6 +194,7 @@ def main() -> None:
         out.write(json.dumps(asdict(result)) + "\n")
         out.flush()
 
+    gc.freeze()  # what was imported is no garbage: to look through it after each mutant takes longer than many a mutant
     work([(subject, operator, index) for subject, operator, index in json.load(sys.stdin)], tell)
 
 
