@@ -16,7 +16,6 @@ REASONS: dict[tuple[str, str], str] = {
         "detection",
         "",
     ): "several targets in one tensor, each read in its own way: nothing says what a right prediction is",
-    ("dice", "output-flipped"): "an overlap has no exponential tail by which a sigmoid of its own is known",
     ("grades", "sign-turned"): "ranks against thresholds: nothing says what a right prediction is",
     ("judged", "flattened"): "a batch of four rows: too few wrong predictions without a gradient",
     (
