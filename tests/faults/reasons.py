@@ -18,10 +18,6 @@ REASONS: dict[tuple[str, str], str] = {
     ): "several targets in one tensor, each read in its own way: nothing says what a right prediction is",
     ("grades", "sign-turned"): "ranks against thresholds: nothing says what a right prediction is",
     ("judged", "flattened"): "a batch of four rows: too few wrong predictions without a gradient",
-    (
-        "keras_cosine",
-        "one-column",
-    ): "the cosine with a single number: outputs of one sign are alike, so no spread is worse",
     ("mixture", "flattened"): "parameters of a distribution: nothing says which values would be right",
     (
         "own_step",
