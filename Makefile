@@ -16,7 +16,7 @@ TENSORFLOW := $(if $(filter Darwin,$(shell uname -s)),tensorflow,tensorflow-cpu)
 BACKEND_PACKAGES := $(TENSORFLOW) keras jax "torch==2.13.0"
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format pages bench cases healthy faults clean
+.PHONY: help venv demo test lint format pages bench cases closes healthy faults clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,9 @@ bench: $(STAMP) ## measure time and memory (benchmarks/)
 
 cases: $(STAMP) ## score lossproof check on the real bugs of tests/cases
 	$(PY) tests/cases/score.py $(CASES) --backends $(BACKENDS)
+
+closes: $(STAMP) ## does the account of lossproof.explain add up on every example and case?
+	$(PY) scripts/closes.py --backends $(BACKENDS)
 
 healthy: $(STAMP) ## check the healthy scripts of tests/healthy: nothing may be said of them
 	$(PY) scripts/healthy.py --backends $(BACKENDS)

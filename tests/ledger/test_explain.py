@@ -135,8 +135,26 @@ def test_class_weights_and_the_missing_ones_of_evaluate() -> None:
     (term,) = explanation.entry.terms
     assert term.weights == "class_weight"
     assert [term.raw, term.value] == pytest.approx([entropy.mean(), weighted], **CLOSE)
+    assert explanation.tested.total == pytest.approx(entropy.mean(), **CLOSE)  # evaluate knows no class weights
+    assert explanation.evaluated["loss"] == pytest.approx(entropy.mean(), **CLOSE)
     numbers = next(one for one in explanation.reasons if one.name == "class weights").numbers
     assert [value for _, value in numbers] == pytest.approx([weighted, entropy.mean()], rel=1e-5)
+
+
+def test_a_dropped_loss_weighs_nothing() -> None:
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(1)])
+    model.compile("sgd", ["mse", "mae"], loss_weights=[0.5, 2.0])
+    x, y, _ = data()
+    explanation = lp.explain(model, x, y["size"])
+    w, b = (np.asarray(v, "float64") for v in model.get_weights())
+    error = x @ w + b - y["size"]
+    square, size = 0.5 * np.square(error).mean(), 2.0 * np.abs(error).mean()
+    assert explanation.closes
+    assert [one.weight for one in explanation.entry.terms] == pytest.approx([0.5, 0.0])
+    assert explanation.total == pytest.approx(square, **CLOSE)
+    reasons = {one.name: [value for _, value in one.numbers] for one in explanation.reasons}
+    assert reasons["dropped losses"] == pytest.approx([square, square + size], rel=1e-5)
+    assert "unweighted outputs" not in reasons
 
 
 def test_masks() -> None:

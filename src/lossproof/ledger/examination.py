@@ -12,6 +12,7 @@ import numpy as np
 
 from lossproof import keras_private
 from lossproof.capture.batch import copy_batch, count_rows, in_memory
+from lossproof.capture.copies import copy_of
 from lossproof.capture.direct import captured_model
 from lossproof.capture.objective import roots
 from lossproof.capture.record import Run
@@ -122,13 +123,11 @@ def _kept(model: Any) -> Iterator[None]:
     if model.optimizer is not None:
         variables |= {id(v): v for v in model.optimizer.variables}
     variables |= {id(v): v for metric in every_metric(model) for v in metric.variables}
-    before = [(variable, np.array(backend.numpy(variable.value))) for variable in variables.values()]
+    before = [(variable, np.array(copy_of(variable))) for variable in variables.values()]
     with backend.stored_gradients(model.trainable_variables):
         try:
             yield
         finally:
             for variable, value in before:
-                if not np.array_equal(
-                    np.asarray(backend.numpy(variable.value)), value, equal_nan=value.dtype.kind == "f"
-                ):
+                if not np.array_equal(copy_of(variable), value, equal_nan=value.dtype.kind == "f"):
                     variable.assign(value)

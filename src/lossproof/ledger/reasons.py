@@ -65,6 +65,10 @@ def reasons(
     if reported is not None and differs(reported, entry.total, terms=1024):
         text = "The step reports a loss of its own making, not the one that it minimises."
         found.append(Reason("report", text, (("what is minimised", entry.total), ("reported as loss", reported))))
+    if evaluated is not None and tested is not None and differs(evaluated, tested.total, terms=1024):
+        text = "evaluate reports another loss than the one that the model has on this batch in inference mode."
+        numbers = (("loss in inference mode", tested.total), ("reported as loss", evaluated))
+        found.append(Reason("report of evaluate", text, numbers))
     return found
 
 
