@@ -47,6 +47,36 @@ AT_CONSTRUCTION = {
         r"weight of term 'mse' is nan. Expected a finite number",
     ),
     "infinite weight": (lambda: lp.Term("mse", weight=float("inf")), r"weight of term 'mse' is inf"),
+    "a NaN of NumPy for a weight": (lambda: lp.Term("mse", weight=np.float32("nan")), r"weight of term 'mse' is nan"),
+    "a NaN tensor for a weight": (
+        lambda: lp.Term("mse", weight=ops.convert_to_tensor(float("nan"))),
+        r"weight of term 'mse' is nan",
+    ),
+    "a NaN variable for a weight": (
+        lambda: lp.Term("mse", weight=keras.Variable(float("nan"), trainable=False)),
+        r"weight of term 'mse' is a variable with the value nan",
+    ),
+    "a class for a schedule": (
+        lambda: lp.Term("mse", weight=lp.schedules.Linear),
+        r"a schedule of the step such as.*Linear is the class: make one of it, Linear\(...\)",
+    ),
+    "negative uncertainty": (
+        lambda: lp.weighting.Uncertainty(initial=-1.0),
+        r"Uncertainty\(initial=...\) takes a number above 0, and was given -1.0",
+    ),
+    "no uncertainty for a term": (
+        lambda: lp.weighting.Uncertainty(initial={"mse": 1.0, "mae": 0.0}),
+        r"takes a number above 0, and was given 0.0",
+    ),
+    "NaN uncertainty": (
+        lambda: lp.weighting.Uncertainty(initial=float("nan")),
+        r"Uncertainty\(initial=...\) takes a finite number, and was given nan",
+    ),
+    "no terms under a strategy": (lambda: lp.Objective([], weighting=lp.weighting.PCGrad()), r"has no terms"),
+    "one term under a strategy": (
+        lambda: lp.Trainer(line(), lp.Objective(["mse"], weighting=lp.weighting.PCGrad())),
+        r"weighs several terms against each other, and this objective has only 'mse'",
+    ),
     "a string for a weight": (lambda: lp.Term("mse", weight="high"), r"Expected a number, a schedule of the step"),
     "a function for a schedule": (
         lambda: lp.Term("mse", weight=lambda t: t),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
 import lossproof as lp
 
 from .models import data, nll_term, size, two_heads
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "objectives"
 RULES = ["LP101", "LP103", "LP105", "LP202", "LP404", "LP405", "LP505"]
 
 
@@ -50,3 +54,12 @@ def test_a_term_without_gradient_is_found():
     trainer = lp.Trainer(model, [lp.Term(counted, serializable=False)])
     trainer.compile("sgd")
     assert codes(lp.check(trainer, x, y, select=["LP202"])) == ["LP202"]
+
+
+@pytest.mark.slow
+def test_an_example_gets_no_finding(check_script, backend):
+    # All of them on all backends: python scripts/healthy.py --folder examples/objectives
+    name = {"tensorflow": "activation_penalty", "jax": "heteroscedastic", "torch": "multi_task"}[backend]
+    checked = check_script(EXAMPLES / f"{name}.py")
+    assert checked.report["captures"]
+    assert checked.codes == []

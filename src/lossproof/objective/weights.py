@@ -43,6 +43,8 @@ def checked_weight(weight: Weight, term: str) -> Weight:
 
 
 def _advice(weight: Any) -> str:
+    if isinstance(weight, type):
+        return f" {weight.__name__} is the class: make one of it, {weight.__name__}(...)."
     if hasattr(weight, "prepare") and hasattr(weight, "total"):
         return " A strategy weighs all terms: pass it to lp.Objective(terms, weighting=...)."
     if callable(weight):
