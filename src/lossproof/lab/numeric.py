@@ -77,20 +77,30 @@ def holds_closer(
     """
     if _kinked(function, dtype, centre, found, abs(autodiff - found.value)):
         return False
-    # What looks like noise at the spacing of float32 may be the shape of the function: a clip beside a logarithm.
-    spacing, finest = 16.0 * _epsilon(dtype), np.inf
-    while np.isinf(finest) and COARSER * spacing < 16.0 * np.finfo("float32").eps:
-        finest, _ = _third_differences(function, spacing)
-        spacing *= COARSER
-    noise = max(min(noise, finest), _epsilon(dtype) * abs(centre))
+    noise, gap = max(noise, _epsilon(dtype) * abs(centre)), abs(autodiff - found.value)
+    # What looks like noise at the spacing of float32 may be the shape of the function: a clip beside a logarithm. Where
+    # it does, a slope at shorter steps that is sharp and that of autodiff is believed, and no other.
+    least = min(noise, max(_finest_noise(function, dtype), _epsilon(dtype) * abs(centre)))
     step = found.step / CLOSER
     # A slope contradicts if it is five times its error away, and of that rounding makes 16 times the noise by the step.
-    while 160.0 * noise / step < abs(autodiff - found.value):
-        closer = _ridders(function, centre, step, noise)
-        if not closer.contradicts(autodiff):
+    while 160.0 * least / step < gap:
+        told = 160.0 * noise / step < gap
+        closer = _ridders(function, centre, step, noise if told else least)
+        if not closer.contradicts(autodiff) and (told or closer.error < 0.2 * gap):
             return False
         step /= CLOSER
     return True
+
+
+def _finest_noise(function: Callable[[float], float], dtype: str) -> float:
+    """The noise at the closest spacing, below that of float32, at which neighbours differ; infinite if there is none."""
+    spacing = 16.0 * _epsilon(dtype)
+    while COARSER * spacing < 16.0 * np.finfo("float32").eps:
+        noise, _ = _third_differences(function, spacing)
+        if np.isfinite(noise):
+            return noise
+        spacing *= COARSER
+    return np.inf
 
 
 def _kinked(function: Callable[[float], float], dtype: str, centre: float, found: Slope, gap: float) -> bool:

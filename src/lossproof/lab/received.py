@@ -45,7 +45,8 @@ def received_batch(capture: Capture, rows: int = ROWS) -> Batch:
     Raises:
         NoBatch: Nothing is left to read (an exhausted iterator), or the adapters refuse the data.
     """
-    data = {**capture.batch, "batch_size": rows} if capture.batch is not None else capture.data
+    # `lossproof.check` keeps the size that it was asked for with the rows.
+    data = {"batch_size": rows, **capture.batch} if capture.batch is not None else capture.data
     try:
         if capture.call in ("train_on_batch", "test_on_batch"):
             weight = data.get("sample_weight")
