@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from lossproof.capture.direct import captured_loss
+from lossproof.lab.gradient.slopes import DIRECTIONS
 from lossproof.lab.lab import Lab
-from lossproof.lab.slopes import DIRECTIONS
 
 ELEMENTS = 1_000_000
 REPEATS = 5
@@ -23,7 +23,7 @@ def log_cosh(y_true, y_pred):  # noqa: ANN001, ANN201 - written as a user would
 
 def main() -> None:
     """Print the ratio."""
-    from lossproof.lab.slopes import slopes_in_predictions
+    from lossproof.lab.gradient.slopes import slopes_in_predictions
 
     rng = np.random.default_rng(0)
     y_true, y_pred = rng.normal(size=(2, ELEMENTS // 10, 10))

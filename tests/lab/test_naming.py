@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lossproof.lab.naming import meant
+from lossproof.lab.wiring.naming import meant
 
 
 def taken(keys: list[str], names: list[str], layers: dict[str, str] | None = None) -> dict[str, tuple[str | None, str]]:

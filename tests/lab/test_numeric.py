@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from lossproof.lab.numeric import holds_closer, noise_of, slope
+from lossproof.lab.gradient.numeric import holds_closer, noise_of, slope
 
 SMOOTH: dict[str, tuple[Callable[[float], float], float]] = {
     "exp": (lambda t: math.exp(3.0 * t), 3.0),

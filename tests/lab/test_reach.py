@@ -10,9 +10,9 @@ import pytest
 from keras import layers, ops
 
 from lossproof.capture.direct import captured_model
+from lossproof.lab.gradient.reach import captured_rows, census, rows_of_data, search, unusual_rows
 from lossproof.lab.lab import Lab
 from lossproof.lab.minimised import minimised
-from lossproof.lab.reach import captured_rows, census, rows_of_data, search, unusual_rows
 
 ROWS = 100
 RANDOM = np.random.default_rng(2)

@@ -23,9 +23,9 @@ def captured_model(model: Any, data: dict[str, Any]) -> Run:
 
     Nothing is trained, but the first step is rehearsed: what it would raise is kept, for the rules to explain.
     """
+    from lossproof.lab.execution.traceability import first_failure
     from lossproof.lab.lab import Lab
     from lossproof.lab.received import received_batch
-    from lossproof.lab.traceability import first_failure
 
     where = user_place()
     cut = copy_batch(data, spread=True)

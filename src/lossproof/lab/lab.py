@@ -31,7 +31,7 @@ from lossproof.rules.rule import NotApplicable
 
 if TYPE_CHECKING:
     from lossproof.capture.values import Change
-    from lossproof.lab.compiled import CompiledObjective
+    from lossproof.lab.wiring.compiled import CompiledObjective
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -133,7 +133,7 @@ class Lab:
     @cached_property
     def compiled(self) -> CompiledObjective:
         """The arguments of `compile` and the targets, to be changed one at a time."""
-        from lossproof.lab.compiled import CompiledObjective
+        from lossproof.lab.wiring.compiled import CompiledObjective
 
         compiled = CompiledObjective(self)
         compiled.require_loss()

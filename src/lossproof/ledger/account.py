@@ -15,7 +15,6 @@ import numpy as np
 
 from lossproof import keras_private
 from lossproof.capture.batch import count_rows
-from lossproof.lab.added_losses import scaled_losses, totals_with_added_losses
 from lossproof.lab.evaluation import evaluate
 from lossproof.lab.lab import Lab
 from lossproof.lab.listen import Heard, listening
@@ -24,6 +23,7 @@ from lossproof.lab.noise import rounding
 from lossproof.lab.step import rerun_step
 from lossproof.lab.subject import LossSubject
 from lossproof.lab.subjects import loss_subject
+from lossproof.lab.wiring.added_losses import scaled_losses, totals_with_added_losses
 from lossproof.ledger.entry import TOLERANCE, Entry, PenaltyEntry, TermEntry, unique
 from lossproof.ledger.penalties import Penalty, heard_adding, penalties_of, rest_of
 from lossproof.ledger.reduction import chain_of

@@ -15,11 +15,11 @@ from typing import Any
 import keras
 
 from lossproof import keras_private
-from lossproof.lab.added_losses import scaled_losses
 from lossproof.lab.backends import running_backend
-from lossproof.lab.compiled import name_of
 from lossproof.lab.listen import listening
 from lossproof.lab.received import Batch
+from lossproof.lab.wiring.added_losses import scaled_losses
+from lossproof.lab.wiring.compiled import name_of
 from lossproof.ledger.account import term_names
 from lossproof.ledger.gradients import gram
 from lossproof.ledger.penalties import Penalty, heard_adding, penalties_of, rest_of

@@ -116,7 +116,7 @@ def _first_of(iterator: Any) -> dict[str, Any]:
 @contextmanager
 def _kept(model: Any) -> Iterator[None]:
     """Inside, whatever a step does to variables or (on torch) to their stored gradients is taken back in the end."""
-    from lossproof.lab.reporting import every_metric
+    from lossproof.lab.state.reporting import every_metric
 
     backend = running_backend()
     variables = {id(v): v for v in [*model.variables, *model.metrics_variables]}

@@ -143,7 +143,7 @@ def _mode(lab: Lab, entry: Entry, tested: Entry | None, evaluated: float | None)
 
 def _sensitive(lab: Lab) -> list[Any]:
     """The layers whose mode moves the total, each put into inference mode by itself."""
-    from lossproof.lab.training_flag import sensitive
+    from lossproof.lab.wiring.training_flag import sensitive
 
     found, began = [], time.perf_counter()
     with suppress(Exception):  # a layer may call itself in a way that cannot be told its mode

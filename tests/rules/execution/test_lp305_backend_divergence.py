@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lossproof.lab.elsewhere import Measured
-from lossproof.lab.other_backends import _part
+from lossproof.lab.execution.other_backends import _part
 
 SCRIPT = """
 import keras

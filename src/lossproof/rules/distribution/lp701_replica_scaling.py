@@ -9,8 +9,8 @@ from lossproof.findings.finding import Counterfactual, Finding, Fix, Place, Row,
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
+    from lossproof.lab.distribution.replicas import ReplicaScaling
     from lossproof.lab.lab import Lab
-    from lossproof.lab.replicas import ReplicaScaling
 
 
 class ReplicaDependent(Rule):
@@ -80,7 +80,7 @@ model.fit(x, y, verbose=0)
     )
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.replicas import replica_scaling
+        from lossproof.lab.distribution.replicas import replica_scaling
 
         if lab.capture.model is None or not lab.capture.training:
             raise NotApplicable("nothing is trained by this call")

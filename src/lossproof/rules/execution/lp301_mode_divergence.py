@@ -11,8 +11,8 @@ from lossproof.findings.finding import Counterfactual, Finding, Fix, Row, Severi
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
+    from lossproof.lab.execution.staging import Divergence
     from lossproof.lab.lab import Lab
-    from lossproof.lab.staging import Divergence
     from lossproof.lab.subject import Subject
 
 
@@ -84,9 +84,9 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.following import mode_of
+        from lossproof.lab.execution.following import mode_of
+        from lossproof.lab.execution.staging import divergence
         from lossproof.lab.minimised import minimised
-        from lossproof.lab.staging import divergence
 
         if lab.capture.model is None:
             raise NotApplicable("there is no model, only a loss")

@@ -16,7 +16,7 @@ from lossproof.rules.rule import NotApplicable, Rule
 if TYPE_CHECKING:
     from lossproof.capture.record import LostAssignment
     from lossproof.capture.values import Change
-    from lossproof.lab.following import Following
+    from lossproof.lab.execution.following import Following
     from lossproof.lab.lab import Lab
 
 
@@ -118,7 +118,7 @@ model.fit(x, y, epochs=3, callbacks=[Anneal()], verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.following import following, with_variable
+        from lossproof.lab.execution.following import following, with_variable
 
         capture = lab.capture
         known = capture.changes.changed
@@ -140,7 +140,7 @@ model.fit(x, y, epochs=3, callbacks=[Anneal()], verbose=0)
                 break
 
     def _frozen(self, lab: Lab, change: Change, outcome: Following) -> Finding:
-        from lossproof.lab.following import place_of_reading
+        from lossproof.lab.execution.following import place_of_reading
 
         name = change.slot.name
         old, new = _shown(change.before), _shown(change.after)

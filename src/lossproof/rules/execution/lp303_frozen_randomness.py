@@ -9,8 +9,8 @@ from lossproof.findings.finding import Counterfactual, Finding, Fix, Row, Severi
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
+    from lossproof.lab.execution.randomness import FrozenRandomness
     from lossproof.lab.lab import Lab
-    from lossproof.lab.randomness import FrozenRandomness
 
 
 class FrozenRandom(Rule):
@@ -85,7 +85,7 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.randomness import frozen_randomness
+        from lossproof.lab.execution.randomness import frozen_randomness
 
         if lab.capture.error is not None or not lab.capture.training:
             raise NotApplicable("nothing was trained by this call")

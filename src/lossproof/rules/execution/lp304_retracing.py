@@ -9,8 +9,8 @@ from lossproof.findings.finding import Counterfactual, Finding, Fix, Row, Severi
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
+    from lossproof.lab.execution.retracing import Retracing
     from lossproof.lab.lab import Lab
-    from lossproof.lab.retracing import Retracing
 
 
 class Retraced(Rule):
@@ -79,7 +79,7 @@ for episode in range(8):
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.retracing import retracing
+        from lossproof.lab.execution.retracing import retracing
 
         if lab.capture.model is None or not lab.capture.training:
             raise NotApplicable("nothing is trained by this call")

@@ -9,8 +9,8 @@ from lossproof.findings.finding import Counterfactual, Finding, Fix, Row, Severi
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
+    from lossproof.lab.execution.other_backends import OtherBackend
     from lossproof.lab.lab import Lab
-    from lossproof.lab.other_backends import OtherBackend
 
 
 class BackendDivergence(Rule):
@@ -71,7 +71,7 @@ model.fit(x, y, verbose=0)
     )
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.other_backends import other_backend
+        from lossproof.lab.execution.other_backends import other_backend
 
         others = [name for name in lab.run.asked.backends if name != lab.backend.name]
         if not others:

@@ -10,8 +10,8 @@ from lossproof.lab.failure import in_words
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
+    from lossproof.lab.execution.traceability import Untraceable
     from lossproof.lab.lab import Lab
-    from lossproof.lab.traceability import Untraceable
 
 
 class NotTraceable(Rule):
@@ -84,7 +84,7 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.traceability import untraceable
+        from lossproof.lab.execution.traceability import untraceable
 
         error = lab.capture.error
         if error is None or lab.capture.model is None:

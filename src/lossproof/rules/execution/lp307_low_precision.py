@@ -10,8 +10,8 @@ from lossproof.findings.finding import Counterfactual, Finding, Fix, Place, Row
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
+    from lossproof.lab.execution.low_precision import Low
     from lossproof.lab.lab import Lab
-    from lossproof.lab.low_precision import Low
 
 
 class LowPrecision(Rule):
@@ -75,8 +75,8 @@ model.fit(x, price, verbose=0)
     innocent = guilty.replace("y = ops.cast(y, y_pred.dtype)  # expect: LP307", 'y_pred = ops.cast(y_pred, "float32")')
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.low_precision import low_precision
-        from lossproof.lab.precision import half_of
+        from lossproof.lab.execution.low_precision import low_precision
+        from lossproof.lab.execution.precision import half_of
 
         if half_of(lab) is None:
             raise NotApplicable("nothing is computed in half precision")

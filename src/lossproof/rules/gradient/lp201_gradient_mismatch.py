@@ -11,8 +11,8 @@ from lossproof.findings.finding import Counterfactual, Finding, Fix, Row, Severi
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
+    from lossproof.lab.gradient.slopes import Comparison
     from lossproof.lab.lab import Lab
-    from lossproof.lab.slopes import Comparison
     from lossproof.lab.subject import Subject
 
 
@@ -82,8 +82,8 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.fused import slopes_in_weights
-        from lossproof.lab.slopes import slopes_in_predictions
+        from lossproof.lab.gradient.fused import slopes_in_weights
+        from lossproof.lab.gradient.slopes import slopes_in_predictions
 
         reasons: list[str] = []
         answered = False

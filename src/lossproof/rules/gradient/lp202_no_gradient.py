@@ -10,7 +10,7 @@ from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
     from lossproof.lab.blind import Blind
-    from lossproof.lab.dead_terms import DeadTerm
+    from lossproof.lab.gradient.dead_terms import DeadTerm
     from lossproof.lab.lab import Lab
     from lossproof.lab.subject import Subject
 
@@ -97,10 +97,10 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.connection import blind
-        from lossproof.lab.dead_terms import dead_term
+        from lossproof.lab.gradient.connection import blind
+        from lossproof.lab.gradient.dead_terms import dead_term
+        from lossproof.lab.gradient.weight_connection import blind_to_weights
         from lossproof.lab.minimised import minimised
-        from lossproof.lab.weight_connection import blind_to_weights
 
         if lab.capture.call in ("evaluate", "test_on_batch"):
             raise NotApplicable("nothing is trained by this call")
@@ -153,7 +153,7 @@ model.fit(x, y, verbose=0)
         )
 
     def _finding(self, lab: Lab, subject: Subject, blind: Blind) -> Finding:
-        from lossproof.lab.connection import vanishing
+        from lossproof.lab.gradient.connection import vanishing
 
         event = lab.once(vanishing, subject)
         of = f" of output {subject.output!r}" if subject.output else ""

@@ -10,8 +10,8 @@ from lossproof.rules.gradient import telling
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
+    from lossproof.lab.gradient.trouble import Trouble
     from lossproof.lab.lab import Lab
-    from lossproof.lab.trouble import Trouble
 
 
 class NonFiniteGradient(Rule):
@@ -89,7 +89,7 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.troubles import troubles
+        from lossproof.lab.gradient.troubles import troubles
 
         if lab.capture.call in ("evaluate", "test_on_batch"):
             raise NotApplicable("no gradient is taken by this call")

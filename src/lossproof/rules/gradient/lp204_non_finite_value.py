@@ -11,8 +11,8 @@ from lossproof.rules.gradient import telling
 from lossproof.rules.rule import Rule
 
 if TYPE_CHECKING:
+    from lossproof.lab.gradient.trouble import Trouble
     from lossproof.lab.lab import Lab
-    from lossproof.lab.trouble import Trouble
 
 
 class NonFiniteValue(Rule):
@@ -89,7 +89,7 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.troubles import troubles
+        from lossproof.lab.gradient.troubles import troubles
 
         for trouble in lab.once(troubles):
             if trouble.kind == "value":

@@ -9,7 +9,7 @@ from lossproof.findings.finding import Counterfactual, Finding, Fix, Place, Row,
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
-    from lossproof.lab.dead_weights import Dead
+    from lossproof.lab.gradient.dead_weights import Dead
     from lossproof.lab.lab import Lab
 
 
@@ -103,7 +103,7 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.dead_weights import dead_weights
+        from lossproof.lab.gradient.dead_weights import dead_weights
 
         if not lab.capture.training:
             raise NotApplicable("nothing is trained by this call")

@@ -10,8 +10,8 @@ from lossproof.findings.finding import Counterfactual, Finding, Fix, Row, Severi
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
+    from lossproof.lab.gradient.saturation import Saturated
     from lossproof.lab.lab import Lab
-    from lossproof.lab.saturation import Saturated
     from lossproof.lab.subject import Subject
 
 
@@ -81,9 +81,9 @@ model.fit(x, share, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.level import level
+        from lossproof.lab.gradient.level import level
+        from lossproof.lab.gradient.saturation import saturated
         from lossproof.lab.minimised import minimised, pursued
-        from lossproof.lab.saturation import saturated
 
         if lab.capture.call in ("evaluate", "test_on_batch"):
             raise NotApplicable("nothing is trained by this call")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from lossproof.findings.finding import Place
 
 if TYPE_CHECKING:
+    from lossproof.lab.gradient.trouble import Trouble
     from lossproof.lab.lab import Lab
-    from lossproof.lab.trouble import Trouble
 
 SHOWN = 5
 

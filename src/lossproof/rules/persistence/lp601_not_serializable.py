@@ -11,7 +11,7 @@ from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
-    from lossproof.lab.persistence import Unloadable
+    from lossproof.lab.persistence.files import Unloadable
 
 
 class NotSerializable(Rule):
@@ -105,7 +105,7 @@ restored.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.persistence import unloadable
+        from lossproof.lab.persistence.files import unloadable
 
         if lab.capture.model is None:
             raise NotApplicable("there is no model, only a loss")

@@ -10,7 +10,7 @@ from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
-    from lossproof.lab.roundtrip import ChangedByFile
+    from lossproof.lab.persistence.roundtrip import ChangedByFile
 
 
 class RoundtripChanges(Rule):
@@ -74,7 +74,7 @@ restored.fit(x, y, verbose=0)
     )
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.roundtrip import changed_by_file
+        from lossproof.lab.persistence.roundtrip import changed_by_file
 
         if lab.capture.model is None:
             raise NotApplicable("there is no model, only a loss")

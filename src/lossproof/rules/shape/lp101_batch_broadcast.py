@@ -13,10 +13,10 @@ from lossproof.lab.noise import differs
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
-    from lossproof.lab.alignment import Alignment
     from lossproof.lab.lab import Lab
     from lossproof.lab.localize.events import Event
-    from lossproof.lab.pairs import AllPairs
+    from lossproof.lab.shape.alignment import Alignment
+    from lossproof.lab.shape.pairs import AllPairs
     from lossproof.lab.subject import Subject
 
 
@@ -86,8 +86,8 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.alignment import alignments
-        from lossproof.lab.pairs import all_pairs
+        from lossproof.lab.shape.alignment import alignments
+        from lossproof.lab.shape.pairs import all_pairs
 
         subjects = [*lab.subjects, *lab.metrics]
         found = list(self._of_ranks(lab, subjects))
@@ -100,7 +100,7 @@ model.fit(x, y, verbose=0)
 
     def _of_ranks(self, lab: Lab, subjects: Sequence[Subject]) -> Iterator[Finding]:
         """Targets or weights with one number per row, whose rank alone makes the pairs."""
-        from lossproof.lab.alignment import alignments, moved_into_range
+        from lossproof.lab.shape.alignment import alignments, moved_into_range
 
         for subject in subjects:
             for alignment in lab.once(alignments, subject):
@@ -113,7 +113,7 @@ model.fit(x, y, verbose=0)
                     break
 
     def _proven(self, lab: Lab, alignment: Alignment, remark: str) -> Finding | None:
-        from lossproof.lab.alignment import beaten_by_a_constant, dealt, pairing
+        from lossproof.lab.shape.alignment import beaten_by_a_constant, dealt, pairing
 
         subject, aligned = alignment.subject, alignment.aligned
         before, after = lab.attempt(lambda: lab.value(subject)), lab.attempt(lambda: lab.value(aligned))
@@ -145,7 +145,7 @@ model.fit(x, y, verbose=0)
         remark: str,
         unpaired: bool,
     ) -> Finding:
-        from lossproof.lab.alignment import perfect
+        from lossproof.lab.shape.alignment import perfect
 
         subject, size = alignment.subject, alignment.subject.batch_size
         rows = [

@@ -10,7 +10,7 @@ from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
-    from lossproof.lab.spreading import Spreading
+    from lossproof.lab.shape.spreading import Spreading
 
 
 class FeatureBroadcast(Rule):
@@ -80,7 +80,7 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.spreading import spreading
+        from lossproof.lab.shape.spreading import spreading
 
         subjects: list[Any] = [*lab.losses, *(one for one in (lab.objective,) if one is not None)]
         if not subjects:

@@ -78,7 +78,7 @@ model.fit(x, y, sample_weight=trust, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.wrong_axis import wrong_axis
+        from lossproof.lab.shape.wrong_axis import wrong_axis
 
         if not lab.losses:
             raise NotApplicable("no loss returns a value to Keras")
@@ -94,7 +94,7 @@ model.fit(x, y, sample_weight=trust, verbose=0)
                 yield from self._note(lab, subject)
 
     def _weights(self, lab: Lab, subject: LossSubject) -> Iterator[Finding]:
-        from lossproof.lab.alignment import place_of_reduction
+        from lossproof.lab.shape.alignment import place_of_reduction
 
         size = subject.batch_size
         given = lab.number(subject.sample_weight)
@@ -143,7 +143,7 @@ model.fit(x, y, sample_weight=trust, verbose=0)
         return np.nan if value is None else value
 
     def _note(self, lab: Lab, subject: LossSubject) -> Iterator[Finding]:
-        from lossproof.lab.alignment import place_of_reduction
+        from lossproof.lab.shape.alignment import place_of_reduction
 
         value = float(lab.unreduced(subject))
         half = np.arange(subject.batch_size // 2)

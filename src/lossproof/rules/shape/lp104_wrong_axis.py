@@ -11,7 +11,7 @@ from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
-    from lossproof.lab.wrong_axis import WrongAxis
+    from lossproof.lab.shape.wrong_axis import WrongAxis
 
 
 class WrongAxisReduced(Rule):
@@ -76,7 +76,7 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.wrong_axis import losses_with_values, wrong_axis
+        from lossproof.lab.shape.wrong_axis import losses_with_values, wrong_axis
 
         subjects = lab.once(losses_with_values)
         if not subjects:
@@ -87,7 +87,7 @@ model.fit(x, y, verbose=0)
                 yield self._finding(lab, found)
 
     def _finding(self, lab: Lab, found: WrongAxis) -> Finding:
-        from lossproof.lab.alignment import place_of_reduction
+        from lossproof.lab.shape.alignment import place_of_reduction
 
         subject, size = found.subject, found.subject.batch_size
         failed = lab.capture.error is not None

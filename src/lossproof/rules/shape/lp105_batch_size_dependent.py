@@ -80,7 +80,7 @@ model.fit(x, y, batch_size=40, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.wrong_axis import wrong_axis
+        from lossproof.lab.shape.wrong_axis import wrong_axis
 
         found = [
             finding
@@ -106,7 +106,7 @@ model.fit(x, y, batch_size=40, verbose=0)
         return bool(lab.attempt(shape) == ())
 
     def _check(self, lab: Lab, subject: Subject) -> Iterator[Finding]:
-        from lossproof.lab.alignment import place_of_reduction
+        from lossproof.lab.shape.alignment import place_of_reduction
 
         size = subject.batch_size
 
@@ -158,7 +158,7 @@ model.fit(x, y, batch_size=40, verbose=0)
 
     def _check_added(self, lab: Lab) -> Iterator[Finding]:
         """What a layer adds: Keras sums it, whatever its shape."""
-        from lossproof.lab.added_losses import added_by_user
+        from lossproof.lab.wiring.added_losses import added_by_user
 
         added = lab.attempt(lambda: lab.once(added_by_user, 1))
         if not added:

@@ -9,8 +9,8 @@ from lossproof.findings.finding import Counterfactual, Finding, Fix, Row, Severi
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
-    from lossproof.lab.coupling import Coupling
     from lossproof.lab.lab import Lab
+    from lossproof.lab.shape.coupling import Coupling
 
 
 class BatchCoupled(Rule):
@@ -84,8 +84,8 @@ model.fit(scans, masks, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.coupling import coupling
-        from lossproof.lab.wrong_axis import wrong_axis
+        from lossproof.lab.shape.coupling import coupling
+        from lossproof.lab.shape.wrong_axis import wrong_axis
 
         subjects: list[Any] = [*lab.losses, *(one for one in (lab.objective,) if one is not None)]
         if not any(subject.batch_size >= 4 for subject in subjects):
@@ -103,7 +103,7 @@ model.fit(scans, masks, verbose=0)
                 yield self._finding(lab, proof)
 
     def _finding(self, lab: Lab, coupling: Coupling) -> Finding:
-        from lossproof.lab.alignment import place_of_reduction
+        from lossproof.lab.shape.alignment import place_of_reduction
 
         subject, size = coupling.subject, coupling.size
         wrong = coupling.kind == "batching" and coupling.own

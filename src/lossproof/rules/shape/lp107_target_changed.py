@@ -10,8 +10,8 @@ from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
-    from lossproof.lab.target_change import ChangedTargets
-    from lossproof.lab.target_rank import ChangedRank
+    from lossproof.lab.shape.target_change import ChangedTargets
+    from lossproof.lab.shape.target_rank import ChangedRank
 
 
 class TargetChanged(Rule):
@@ -71,9 +71,9 @@ model.fit(delay, answered, verbose=0)
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         from lossproof.lab.minimised import minimised
+        from lossproof.lab.shape.target_change import changed_targets
+        from lossproof.lab.shape.target_rank import changed_rank
         from lossproof.lab.subject import LossSubject
-        from lossproof.lab.target_change import changed_targets
-        from lossproof.lab.target_rank import changed_rank
 
         subjects = lab.once(minimised)
         if not subjects:

@@ -78,7 +78,7 @@ for loss in ("mse", "huber"):
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.sharing import shared_weights, total_with_shared
+        from lossproof.lab.state.sharing import shared_weights, total_with_shared
 
         trainings = lab.run.trainings
         mine = next((one for one in trainings if one.capture == lab.capture.id), None)
@@ -144,7 +144,7 @@ for loss in ("mse", "huber"):
         return found
 
     def _leak(self, lab: Lab, first: Training, mine: Training, seen: int) -> Iterator[Finding]:
-        from lossproof.lab.sharing import shared_weights, total_with_shared
+        from lossproof.lab.state.sharing import shared_weights, total_with_shared
 
         now = lab.attempt(lambda: lab.total)
         fresh = lab.attempt(lambda: lab.once(total_with_shared, first))

@@ -14,7 +14,7 @@ from lossproof.rules.rule import NotApplicable, Rule
 if TYPE_CHECKING:
     from lossproof.capture.record import Restarted
     from lossproof.lab.lab import Lab
-    from lossproof.lab.stepping import Foreign, Step
+    from lossproof.lab.state.stepping import Foreign, Step
 
 
 class SharedOptimizer(Rule):
@@ -76,7 +76,7 @@ for fold in range(2):
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.stepping import foreign, one_step
+        from lossproof.lab.state.stepping import foreign, one_step
 
         capture = lab.capture
         if capture.model is None or not capture.training:
@@ -101,7 +101,7 @@ for fold in range(2):
         yield self._finding(lab, found, fresh, None if failed else carried)
 
     def _restarted(self, lab: Lab, again: Restarted) -> Iterator[Finding]:
-        from lossproof.lab.stepping import one_step
+        from lossproof.lab.state.stepping import one_step
 
         fresh, carried = lab.once(one_step), one_step(lab, again.optimizer_state)
         if fresh is None or carried is None or not np.isfinite([fresh.total, carried.total]).all():

@@ -13,7 +13,7 @@ from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
-    from lossproof.lab.reporting import Holder, Reported
+    from lossproof.lab.state.reporting import Holder, Reported
 
 
 class MetricNotReset(Rule):
@@ -108,7 +108,7 @@ model.fit(x, y, epochs=2, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.reporting import evaluated, unlisted_in_layers, update_after_reset
+        from lossproof.lab.state.reporting import evaluated, unlisted_in_layers, update_after_reset
 
         if lab.capture.model is None or lab.capture.error is not None:
             raise NotApplicable("no model was trained")
@@ -128,7 +128,7 @@ model.fit(x, y, epochs=2, verbose=0)
     # A tracker that goes on where the last epoch ended ------------------------------------------------------------
 
     def _carried(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.reporting import reported
+        from lossproof.lab.state.reporting import reported
 
         capture = lab.capture
         if capture.call not in ("fit", "check") or (capture.epochs_asked or 1) < 2:
@@ -176,7 +176,7 @@ model.fit(x, y, epochs=2, verbose=0)
     # A metric that is reported and not updated --------------------------------------------------------------------
 
     def _not_updated(self, lab: Lab, kind: Literal["train", "test"]) -> Iterator[Finding]:
-        from lossproof.lab.reporting import reported
+        from lossproof.lab.state.reporting import reported
 
         ran = lab.once(reported, kind)
         if ran is None:

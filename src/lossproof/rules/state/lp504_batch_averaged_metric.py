@@ -9,8 +9,8 @@ from lossproof.findings.finding import Counterfactual, Finding, Fix, Row, Severi
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
-    from lossproof.lab.epochs import Averaged
     from lossproof.lab.lab import Lab
+    from lossproof.lab.state.epochs import Averaged
 
 
 class BatchAveragedMetric(Rule):
@@ -84,7 +84,7 @@ model.fit(x, y, validation_split=0.5, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.epochs import averaged_metrics
+        from lossproof.lab.state.epochs import averaged_metrics
 
         if lab.capture.model is None or lab.capture.error is not None:
             raise NotApplicable("no metric was reported")

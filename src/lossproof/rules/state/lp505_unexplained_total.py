@@ -12,8 +12,8 @@ from lossproof.lab.noise import rounding
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
-    from lossproof.lab.compiled import Wired
     from lossproof.lab.lab import Lab
+    from lossproof.lab.wiring.compiled import Wired
 
 
 class UnexplainedTotal(Rule):
@@ -69,7 +69,7 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.reporting import compiled_metrics
+        from lossproof.lab.state.reporting import compiled_metrics
 
         if lab.capture.model is None or lab.capture.error is not None:
             raise NotApplicable("nothing was reported")

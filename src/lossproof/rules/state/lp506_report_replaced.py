@@ -90,7 +90,7 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.reporting import evaluated
+        from lossproof.lab.state.reporting import evaluated
 
         if lab.capture.error is not None or lab.capture.model is None:
             raise NotApplicable("nothing was reported")
@@ -112,7 +112,7 @@ model.fit(x, y, verbose=0)
     # What the step returns is thrown away -------------------------------------------------------------------------
 
     def _replaced(self, lab: Lab, kind: Kind) -> Finding | None:
-        from lossproof.lab.reporting import reported
+        from lossproof.lab.state.reporting import reported
 
         ran = lab.once(reported, kind)
         if ran is None:
@@ -165,7 +165,7 @@ model.fit(x, y, verbose=0)
     # The loss is read from a tracker that nobody updates ----------------------------------------------------------
 
     def _never_updated(self, lab: Lab, kind: Kind) -> Finding | None:
-        from lossproof.lab.reporting import compiled_total, reported
+        from lossproof.lab.state.reporting import compiled_total, reported
 
         ran = lab.once(reported, kind)
         if ran is None or "loss" not in ran.unchanged or ran.returned.get("loss") != ran.reported["loss"]:
@@ -203,7 +203,7 @@ model.fit(x, y, verbose=0)
     # The loss is reported at another scale ------------------------------------------------------------------------
 
     def _scaled(self, lab: Lab) -> Finding | None:
-        from lossproof.lab.reporting import reported, scale_of_report
+        from lossproof.lab.state.reporting import reported, scale_of_report
 
         ran = lab.once(reported, "train")
         if ran is None or len(ran.differentiated) != 1 or "loss" not in ran.reported:

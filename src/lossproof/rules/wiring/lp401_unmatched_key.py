@@ -11,11 +11,11 @@ from lossproof.lab.noise import differs
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
-    from lossproof.lab.compiled import CompiledObjective, Wired
-    from lossproof.lab.keys import Repair
     from lossproof.lab.lab import Lab
-    from lossproof.lab.naming import Meant
-    from lossproof.lab.outputs import Outputs
+    from lossproof.lab.wiring.compiled import CompiledObjective, Wired
+    from lossproof.lab.wiring.keys import Repair
+    from lossproof.lab.wiring.naming import Meant
+    from lossproof.lab.wiring.outputs import Outputs
 
 COMPILED = ("loss", "loss_weights", "metrics", "weighted_metrics")
 WORDS = {"y": "target", "weighted_metrics": "weighted_metrics", "sample_weight": "sample_weight"}

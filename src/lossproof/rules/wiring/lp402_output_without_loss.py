@@ -9,9 +9,9 @@ from lossproof.findings.finding import Counterfactual, Finding, Fix, Place, Row,
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
-    from lossproof.lab.compiled import CompiledObjective
     from lossproof.lab.lab import Lab
-    from lossproof.lab.unlossed import Completed, Untrained
+    from lossproof.lab.wiring.compiled import CompiledObjective
+    from lossproof.lab.wiring.unlossed import Completed, Untrained
 
 
 class OutputWithoutLoss(Rule):
@@ -73,7 +73,7 @@ model.fit(x, [price], verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.unlossed import completed, untrained
+        from lossproof.lab.wiring.unlossed import completed, untrained
 
         compiled = lab.compiled
         outputs = compiled.outputs

@@ -11,9 +11,9 @@ from lossproof.lab.noise import differs
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
-    from lossproof.lab.compiled import CompiledObjective, Wired
     from lossproof.lab.lab import Lab
-    from lossproof.lab.outputs import Outputs
+    from lossproof.lab.wiring.compiled import CompiledObjective, Wired
+    from lossproof.lab.wiring.outputs import Outputs
 
 
 class TargetStructure(Rule):

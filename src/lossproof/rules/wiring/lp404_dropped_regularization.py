@@ -89,7 +89,7 @@ model.fit(x, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.added_losses import totals_with_added_losses
+        from lossproof.lab.wiring.added_losses import totals_with_added_losses
 
         if not lab.overrides_compute_loss and not lab.overrides_train_step:
             raise NotApplicable("Keras's own compute_loss adds self.losses")

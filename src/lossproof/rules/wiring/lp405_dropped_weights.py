@@ -10,7 +10,7 @@ from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
-    from lossproof.lab.weights_lost import Lost
+    from lossproof.lab.wiring.weights_lost import Lost
 
 
 class DroppedWeights(Rule):
@@ -92,7 +92,7 @@ model.fit(x, y, class_weight={0: 1.0, 1: 12.0}, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.weights_lost import lost_loss_weights, lost_sample_weights, own_call
+        from lossproof.lab.wiring.weights_lost import lost_loss_weights, lost_sample_weights, own_call
 
         own = lab.overrides_compute_loss or lab.overrides_train_step
         if not own and own_call(lab) is None:
@@ -108,7 +108,7 @@ model.fit(x, y, class_weight={0: 1.0, 1: 12.0}, verbose=0)
             yield self._finding(lab, "loss_weights", lost)
 
     def _finding(self, lab: Lab, word: str, lost: Lost) -> Finding:
-        from lossproof.lab.weights_lost import own_call
+        from lossproof.lab.wiring.weights_lost import own_call
 
         method = "train_step" if lab.overrides_train_step else "compute_loss"
         where = lab.place_of_method(method)

@@ -10,7 +10,7 @@ from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
-    from lossproof.lab.reading import Misread
+    from lossproof.lab.wiring.reading import Misread
 
 
 class LogitsMismatch(Rule):
@@ -80,7 +80,7 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.reading import misread
+        from lossproof.lab.wiring.reading import misread
 
         if not lab.losses and lab.objective is None:
             raise NotApplicable("no loss receives predictions")

@@ -10,9 +10,9 @@ from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
-    from lossproof.lab.label_range import Unbounded
-    from lossproof.lab.labels import FirstOnly, Recoded
-    from lossproof.lab.margins import Unsigned
+    from lossproof.lab.wiring.label_range import Unbounded
+    from lossproof.lab.wiring.labels import FirstOnly, Recoded
+    from lossproof.lab.wiring.margins import Unsigned
 
 
 class LabelEncoding(Rule):
@@ -72,9 +72,9 @@ model.fit(x, keras.utils.to_categorical(y, 3), verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.label_range import unbounded_labels
-        from lossproof.lab.labels import first_label_only, recoded
-        from lossproof.lab.margins import unsigned_labels
+        from lossproof.lab.wiring.label_range import unbounded_labels
+        from lossproof.lab.wiring.labels import first_label_only, recoded
+        from lossproof.lab.wiring.margins import unsigned_labels
 
         for subject in lab.losses if lab.capture.error is None else ():
             unsigned = lab.once(unsigned_labels, subject)

@@ -10,7 +10,7 @@ from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
-    from lossproof.lab.masks import Ignored
+    from lossproof.lab.wiring.masks import Ignored
 
 
 class MaskIgnored(Rule):
@@ -88,7 +88,7 @@ model.fit(words, labels, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.masks import ignored_mask
+        from lossproof.lab.wiring.masks import ignored_mask
 
         if lab.capture.model is None:
             raise NotApplicable("there is no model to make a mask")

@@ -10,7 +10,7 @@ from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
-    from lossproof.lab.passing import Passing
+    from lossproof.lab.wiring.passing import Passing
 
 
 class LossAsOutput(Rule):
@@ -86,7 +86,7 @@ model.fit([x, y], np.zeros((64, 1)), verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.passing import passing
+        from lossproof.lab.wiring.passing import passing
 
         if lab.capture.model is None:
             raise NotApplicable("there is no model whose output could be a loss")
@@ -96,7 +96,7 @@ model.fit([x, y], np.zeros((64, 1)), verbose=0)
             yield self._finding(lab, one)
 
     def _finding(self, lab: Lab, one: Passing) -> Finding:
-        from lossproof.lab.alignment import place_of_reduction
+        from lossproof.lab.shape.alignment import place_of_reduction
 
         name, count = one.subject.name, one.count
         title, what = {

@@ -10,7 +10,7 @@ from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
-    from lossproof.lab.training_flag import Inactive
+    from lossproof.lab.wiring.training_flag import Inactive
 
 
 class TrainingFlag(Rule):
@@ -94,7 +94,7 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.training_flag import inactive, sensitive
+        from lossproof.lab.wiring.training_flag import inactive, sensitive
 
         if lab.capture.model is None or not lab.capture.training or lab.capture.error is not None:
             raise NotApplicable("no model was trained")

@@ -11,7 +11,7 @@ from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
-    from lossproof.lab.symbolic import Symbol
+    from lossproof.lab.wiring.symbolic import Symbol
 
 
 class SymbolicCapture(Rule):
@@ -85,7 +85,7 @@ model.fit(x, [y, y], verbose=0)
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         from lossproof.lab.places import place_of_failure
-        from lossproof.lab.symbolic import replayed
+        from lossproof.lab.wiring.symbolic import replayed
 
         error = lab.capture.error
         if error is None:

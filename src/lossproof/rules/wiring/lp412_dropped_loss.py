@@ -11,8 +11,8 @@ from lossproof.findings.finding import Counterfactual, Finding, Fix, Row, Severi
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
-    from lossproof.lab.compiled import CompiledObjective, Wired
     from lossproof.lab.lab import Lab
+    from lossproof.lab.wiring.compiled import CompiledObjective, Wired
 
 
 class DroppedLoss(Rule):

@@ -14,7 +14,7 @@ from lossproof.rules.rule import NotApplicable, Rule
 if TYPE_CHECKING:
     from lossproof.capture.record import Retrained
     from lossproof.lab.lab import Lab
-    from lossproof.lab.stepping import Step
+    from lossproof.lab.state.stepping import Step
 
 
 class StaleCompile(Rule):
@@ -133,7 +133,7 @@ model.fit(x, [price, age], verbose=0)
     # trainable after compile --------------------------------------------------------------------------------------
 
     def _nothing(self, lab: Lab, changed: Retrained) -> Iterator[Finding]:
-        from lossproof.lab.stepping import one_step, weights_of
+        from lossproof.lab.state.stepping import one_step, weights_of
 
         total = lab.attempt(lambda: lab.total)
         step = lab.once(one_step, weights=weights_of(lab, changed.compiled))
@@ -158,7 +158,7 @@ model.fit(x, [price, age], verbose=0)
         )
 
     def _not_followed(self, lab: Lab, changed: Retrained) -> Iterator[Finding]:
-        from lossproof.lab.stepping import layers_with, one_step, weights_of
+        from lossproof.lab.state.stepping import layers_with, one_step, weights_of
 
         frozen, thawed = changed.compiled - changed.declared, changed.declared - changed.compiled
         still, not_yet = frozen & changed.moved, thawed if changed.moved and not thawed & changed.moved else frozenset()
@@ -188,7 +188,7 @@ model.fit(x, [price, age], verbose=0)
         )
 
     def _refused(self, lab: Lab, changed: Retrained) -> Iterator[Finding]:
-        from lossproof.lab.stepping import layers_with, one_step, refusal, weights_of
+        from lossproof.lab.state.stepping import layers_with, one_step, refusal, weights_of
 
         error, refused = lab.capture.error, lab.attempt(lambda: lab.once(refusal))
         step: Step | None = lab.once(one_step, weights=weights_of(lab, changed.declared or changed.compiled))

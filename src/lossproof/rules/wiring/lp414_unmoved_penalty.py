@@ -88,7 +88,7 @@ model.fit(x, x[:, :1], verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.penalties import unmoved
+        from lossproof.lab.wiring.penalties import unmoved
 
         if not any(getattr(variable, "regularizer", None) for variable in lab.model.trainable):
             raise NotApplicable("no weight has a regularizer")

@@ -1,0 +1,1 @@
+"""Experiments on modes of execution, precision and backends."""

@@ -1,0 +1,1 @@
+"""Experiments on the shapes of targets and predictions, and on what a loss reduces."""

@@ -1,0 +1,1 @@
+"""Experiments on what lasts beyond a step: metrics, reports, optimizers, weights."""
