@@ -16,10 +16,10 @@ from lossproof.capture.copies import copy_of
 from lossproof.capture.direct import captured_model
 from lossproof.capture.objective import roots
 from lossproof.capture.record import Run
-from lossproof.lab import reporting
 from lossproof.lab.backends import running_backend
 from lossproof.lab.lab import Lab
 from lossproof.lab.received import NoBatch
+from lossproof.lab.state import reporting
 from lossproof.ledger.account import account
 from lossproof.ledger.explain import MOST_ROWS
 from lossproof.ledger.explanation import Explanation

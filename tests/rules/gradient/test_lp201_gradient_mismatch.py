@@ -15,7 +15,7 @@ import pytest
 from keras import layers, ops
 
 import lossproof
-from lossproof.lab import slopes
+from lossproof.lab.gradient import slopes
 
 
 def _beside(name: str) -> Any:
