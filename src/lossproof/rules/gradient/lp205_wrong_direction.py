@@ -10,7 +10,7 @@ from lossproof.findings.finding import Counterfactual, Finding, Fix, Row, Severi
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
-    from lossproof.lab.gradient.direction import Direction
+    from lossproof.lab.gradient.direction.scene import Direction
     from lossproof.lab.lab import Lab
     from lossproof.lab.subject import Subject
 
@@ -90,7 +90,7 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
-        from lossproof.lab.gradient.direction import direction
+        from lossproof.lab.gradient.direction.search import direction
         from lossproof.lab.minimised import pursued
 
         if lab.capture.call in ("evaluate", "test_on_batch"):

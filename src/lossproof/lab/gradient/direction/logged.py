@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from lossproof.lab.gradient.direction.scene import Direction, Scene
 from lossproof.lab.subject import LossSubject
-
-if TYPE_CHECKING:
-    from lossproof.lab.gradient.direction import Direction, Scene
 
 SMALL = (1e-2, 1e-3, 1e-4)
 """Targets at which a logarithm shows: from each to the next the slope changes by the same amount."""
@@ -26,7 +22,6 @@ def logged(scene: Scene) -> Direction | None:
     a target between. What tells it from a loss that is straight by design, such as an expected cost, is that its slope
     goes with the logarithm of the target, to infinity at both ends.
     """
-    from lossproof.lab.gradient.direction import Direction
 
     right, here = scene.right, scene.here
     if scene.ids or scene.simplex or not isinstance(scene.subject, LossSubject) or here.min() < 0.0 or here.max() > 1.0:

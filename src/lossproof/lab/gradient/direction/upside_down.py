@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lossproof.lab.bounds import bounds_of
+from lossproof.lab.gradient.direction.scene import TURNED, Direction, Scene
 from lossproof.lab.subject import LossSubject
-
-if TYPE_CHECKING:
-    from lossproof.lab.gradient.direction import Direction, Scene
 
 SCORES = (-16.0, -8.0, -4.0, 0.0, 4.0, 8.0, 16.0)
 """Of every prediction for its label: the right answer, or the wrong one below nought."""
@@ -25,7 +22,6 @@ def on_scores(scene: Scene) -> Direction | None:
     That is so neither of a loss for these labels nor of one for the opposite labels: there, the wrong answers would be
     those without a gradient. Scores that are bounded (a probability, tanh) may be meant the other way round.
     """
-    from lossproof.lab.gradient.direction import Direction
 
     labels = np.unique(scene.right)
     if len(labels) != 2 or tuple(labels) not in ((0.0, 1.0), (-1.0, 1.0)) or (scene.here >= 0.0).all():
@@ -71,7 +67,6 @@ def _bounded(scene: Scene) -> bool:
 
 def peaked(scene: Scene) -> Direction | None:
     """A loss whose highest value, and a level place, is at the targets: a likelihood of rates, not negated."""
-    from lossproof.lab.gradient.direction import TURNED, Direction
 
     if scene.ids or scene.simplex or scene.length is not None or not isinstance(scene.subject, LossSubject):
         return None
