@@ -24,6 +24,10 @@ REASONS: dict[tuple[str, str], str] = {
         "plain-logs",
     ): "the step has no compiled loss, and reports more than it differentiates, as one does that "
     "divides by the number of accumulated steps",
+    (
+        "segmentation",
+        "epsilon-dropped",
+    ): "an empty mask under predictions of exactly 0, which a sigmoid gets to long after its slope has ended the training",
     ("siamese", ""): "labels may mean likeness or difference; either is a healthy loss",
     ("smoothed_logits", "swapped"): "logits have no place in which the exchanged loss would have a minimum",
     ("soft_targets", "sign-turned"): "shares against logits at a temperature: nothing says which logits would be right",

@@ -26,7 +26,7 @@ FAULTS = (
     ("mae_own", "decided"),
     ("smoothed_logits", "batch-axis"),
     ("claims", "by-the-batch"),
-    ("segmentation", "epsilon-dropped"),
+    ("asymmetric", "missing-values"),
     ("asymmetric", "sign-turned"),
     ("binary_own", "swapped"),
     ("binary_logits_class", "logits-flipped"),
