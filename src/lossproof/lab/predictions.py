@@ -56,6 +56,12 @@ def with_float_leaves(lab: Lab, subject: Subject, tensors: Sequence[Tensor]) -> 
     return subject.changed(y_pred=keras.tree.pack_sequence_as(subject.y_pred, leaves))
 
 
+def with_predictions(lab: Lab, subject: Subject, leaves: Sequence[np.ndarray]) -> Subject:
+    """The same subject with these numbers in the places of `float_leaves`, in their dtypes."""
+    pairs = zip(leaves, float_leaves(lab, subject), strict=True)
+    return with_float_leaves(lab, subject, [tensor_like(lab, array, leaf) for array, leaf in pairs])
+
+
 def moves(lab: Lab, subject: Subject, leaves: list[np.ndarray]) -> Iterator[tuple[str, list[np.ndarray]]]:
     """Other predictions, near and far: towards the targets, of other rows, at random over their range and beyond."""
     random = np.random.default_rng(0)

@@ -36,7 +36,7 @@ def gradients_inside(lab: Lab, subject: Subject) -> list[tuple[Event, Parts]]:
         if isinstance(subject, StepSubject):
             _of_step(lab, subject, inner, recorder)
         elif isinstance(subject, ObjectiveSubject):
-            _of_objective(lab, inner, recorder)
+            _of_objective(lab, subject, inner, recorder)
         elif isinstance(subject, LossSubject):
             _of_loss(lab, subject, inner, recorder)
     events = recorder.events
@@ -49,15 +49,15 @@ def gradients_inside(lab: Lab, subject: Subject) -> list[tuple[Event, Parts]]:
 def _of_loss(lab: Lab, subject: LossSubject, inner: InnerGradients, recorder: Recorder) -> None:
     def run(*predictions: Tensor) -> Tensor:
         moved = with_float_leaves(lab, subject, [inner.mark(one) for one in predictions])
-        with twin_of(subject.loss, "fn" if hasattr(subject.loss, "fn") else "call", recorder):
+        with recorded(lab, subject, recorder):
             return _float(moved.total())
 
     inner.differentiate(run, float_leaves(lab, subject))
 
 
-def _of_objective(lab: Lab, inner: InnerGradients, recorder: Recorder) -> None:
+def _of_objective(lab: Lab, subject: ObjectiveSubject, inner: InnerGradients, recorder: Recorder) -> None:
     def run(*weights: Tensor) -> Tensor:
-        with lab.model.scope(list(weights)), twin_of(lab.capture.model, "compute_loss", recorder):
+        with lab.model.scope(list(weights)), recorded(lab, subject, recorder):
             forward = lab.model.forward(lab.batch.x)
             marked = keras.tree.map_structure(inner.mark, forward.y_pred)
             return _float(lab.model.compute_loss(lab.batch, replace(forward, y_pred=marked)))
@@ -73,8 +73,10 @@ def _of_step(lab: Lab, subject: StepSubject, inner: InnerGradients, recorder: Re
 
 
 @contextmanager
-def twin_of(owner: Any, name: str, recorder: Recorder) -> Iterator[None]:
-    """Inside, a method of an object is its instrumented twin; past `__setattr__`, with which Keras tracks."""
+def recorded(lab: Lab, subject: LossSubject | ObjectiveSubject, recorder: Recorder) -> Iterator[None]:
+    """Inside, the user's function of a subject is its instrumented twin; past `__setattr__`, with which Keras tracks."""
+    owner: Any = subject.loss if isinstance(subject, LossSubject) else lab.capture.model
+    name = "compute_loss" if isinstance(subject, ObjectiveSubject) else "fn" if hasattr(owner, "fn") else "call"
     own = vars(owner)
     had, before = name in own, own.get(name)
     own[name] = recorder.traced(getattr(owner, name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from lossproof.lab.execution.following import mode_of
 from lossproof.lab.lab import Lab
 from lossproof.lab.localize.events import Event
 from lossproof.lab.noise import rounding
-from lossproof.lab.predictions import float_leaves, tensor_like, with_float_leaves
+from lossproof.lab.predictions import tensor_like, with_predictions
 from lossproof.lab.subject import StepSubject, Subject
 
 FIELDS = ("x", "y_true", "y_pred", "sample_weight")
@@ -195,17 +195,12 @@ def _sure(lab: Lab, subject: Subject) -> Subject | None:
     guess = confident(lab, subject)
     if guess is None:
         return None
-    there = _with_predictions(lab, subject, guess.leaves)
+    there = with_predictions(lab, subject, guess.leaves)
     mode = mode_of(lab)
     if np.isfinite(_twice(lab, _staged(lab, there, mode, _entries))[0]).all():
         return None  # wherever the bounds may be
     guess = confident(lab, subject, bounds_of(lab, subject))
-    return None if guess is None else _with_predictions(lab, subject, guess.leaves)
-
-
-def _with_predictions(lab: Lab, subject: Subject, leaves: Sequence[np.ndarray]) -> Subject:
-    tensors = [tensor_like(lab, array, leaf) for array, leaf in zip(leaves, float_leaves(lab, subject), strict=True)]
-    return with_float_leaves(lab, subject, tensors)
+    return None if guess is None else with_predictions(lab, subject, guess.leaves)
 
 
 def _is_own(function: Any) -> bool:

@@ -13,7 +13,7 @@ from lossproof.lab.gradient.births import birth_of_gradient, birth_of_value, num
 from lossproof.lab.gradient.blame import bad_rows
 from lossproof.lab.gradient.trouble import Cure, Kind, Trouble, example, finite, kind_of, measure
 from lossproof.lab.lab import Lab
-from lossproof.lab.predictions import float_leaves, look, tensor_like, with_float_leaves
+from lossproof.lab.predictions import look, with_predictions
 from lossproof.lab.subject import Subject
 
 
@@ -31,10 +31,7 @@ def when_sure(lab: Lab, subject: Subject) -> Trouble | None:
     kind = kind_of(point)
     if kind is None or not finite(nearly) or (kind == "gradient" and not _felt(lab, subject, sure, point, bounds)):
         return None
-    tensors = [
-        tensor_like(lab, array, leaf) for array, leaf in zip(sure.leaves, float_leaves(lab, subject), strict=True)
-    ]
-    there = with_float_leaves(lab, subject, tensors)
+    there = with_predictions(lab, subject, sure.leaves)
     bad = bad_rows(lab, there, point, kind)
     return Trouble(
         kind=kind,

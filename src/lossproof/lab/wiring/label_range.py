@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from lossproof.lab.lab import Lab
-from lossproof.lab.predictions import float_leaves, tensor_like
+from lossproof.lab.predictions import float_leaves, with_predictions
 from lossproof.lab.subject import LossSubject
 
 SURE = (4.0, 8.0, 12.0)
@@ -56,8 +56,7 @@ def _unbounded(lab: Lab, subject: LossSubject) -> Unbounded | None:
         signs = np.where(y > 0.5, 1.0, -1.0).reshape(here.shape)
         scores = [sure * signs for sure in SURE]
         made = [1.0 / (1.0 + np.exp(-score)) for score in scores] if shares else scores
-        given = [keras.tree.pack_sequence_as(subject.y_pred, [tensor_like(lab, one, leaves[0])]) for one in made]
-        return tuple(lab.value(bare.changed(y_true=y_true, y_pred=one)) for one in given)
+        return tuple(lab.value(with_predictions(lab, bare, [one]).changed(y_true=y_true)) for one in made)
 
     given, recoded = values(target), values(zero_one)
     if not np.isfinite([*given, *recoded]).all():

@@ -8,7 +8,7 @@ import numpy as np
 
 from lossproof.lab.lab import Lab
 from lossproof.lab.noise import differs
-from lossproof.lab.predictions import float_leaves, look, tensor_like, with_float_leaves
+from lossproof.lab.predictions import float_leaves, look, tensor_like, with_predictions
 from lossproof.lab.subject import LossSubject
 
 SCORES = (-30.0, -10.0, -3.0, -1.0, -0.3, 0.3, 1.0, 3.0, 10.0, 30.0)
@@ -42,8 +42,7 @@ def unsigned_labels(lab: Lab, subject: LossSubject) -> Unsigned | None:
         return None
 
     def alone(label: float, score: float) -> float:
-        scored = with_float_leaves(lab, subject, [tensor_like(lab, np.full(scores.shape, score), like[0])])
-        given = scored.changed(
+        given = with_predictions(lab, subject, [np.full(scores.shape, score)]).changed(
             y_true=tensor_like(lab, np.full(labels.shape, label), subject.y_true), sample_weight=None
         )
         value = lab.attempt(lambda: lab.value(given))

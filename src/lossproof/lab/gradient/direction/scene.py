@@ -11,7 +11,7 @@ import numpy as np
 
 from lossproof.lab.lab import Lab
 from lossproof.lab.noise import differs, rounding
-from lossproof.lab.predictions import float_leaves, look, tensor_like, with_float_leaves
+from lossproof.lab.predictions import float_leaves, look, tensor_like, with_predictions
 from lossproof.lab.subject import Subject
 
 Way = Literal["negated", "elsewhere", "swapped", "logged"]
@@ -107,10 +107,7 @@ class Scene:
         return within
 
     def _at(self, predictions: np.ndarray, targets: np.ndarray | None) -> Subject:
-        lab, leaves = self.lab, self.leaves(predictions)
-        originals = float_leaves(lab, self.subject)
-        tensors = [tensor_like(lab, array, like) for array, like in zip(leaves, originals, strict=True)]
-        moved = with_float_leaves(lab, self.subject, tensors)
+        moved = with_predictions(self.lab, self.subject, self.leaves(predictions))
         return moved if targets is None else moved.changed(y_true=self.with_targets(targets).y_true)
 
     def with_targets(self, targets: np.ndarray) -> Subject:
