@@ -12,8 +12,8 @@ from keras import layers
 from lossproof import keras_private
 from lossproof.capture.direct import captured_model
 from lossproof.lab.backends import running_backend
-from lossproof.lab.gradients import weight_gradients
 from lossproof.lab.lab import Lab
+from lossproof.lab.weight_gradients import weight_gradients
 
 ROWS = 24
 

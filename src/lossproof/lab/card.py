@@ -7,10 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from lossproof.lab.gradients import weight_gradients
 from lossproof.lab.lab import Lab
 from lossproof.lab.subject import Subject
 from lossproof.lab.subjects import of_the_user
+from lossproof.lab.weight_gradients import weight_gradients
 from lossproof.report.report import CaptureCard, TensorCard, TermCard
 from lossproof.rules.rule import NotApplicable
 

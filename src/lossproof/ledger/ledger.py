@@ -30,7 +30,7 @@ from lossproof.ledger.tensorboard import ScalarWriter, installed
 EVERY = 100
 GRADIENTS_EVERY = 200
 SHARE = 0.01
-"""Of the time of the steps, which accounts take by default. It is half of the 2 % that are promised, since an account also
+"""Of the time of the steps, which accounts take by default. It is half of the 2 % that are aimed at, since an account also
 slows down the steps around it (benchmarks/README.md)."""
 GRADIENTS_SHARE = 0.05
 """The same for those with gradients, for 10 %."""
@@ -52,8 +52,9 @@ class Ledger(keras.callbacks.Callback):
     TensorFlow builds a model in its first step: there the accounts begin with the second. What cannot be measured (a
     `train_step` of the user's, `tf.distribute`) is said in a note; the numbers that Keras reports are kept all the same.
 
-    By default accounts are kept every 100 steps, or every 200, 400, ..., such that they take at most 2 % of the time of the
-    steps, and with gradients at most 10 %; see `lossproof.ledger.pace`. A number of steps is kept to whatever it takes.
+    By default accounts are kept every 100 steps, or every 200, 400, ..., such that by their own measure they take 1 % of the
+    time of the steps, and those with gradients 5 %; see `lossproof.ledger.pace`. A number of steps is kept to whatever it
+    takes.
 
     Args:
         path: The folder of the run.

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from lossproof import keras_private
-from lossproof.capture.batch import Recorded, count_batches, count_rows, in_memory, take_rows
+from lossproof.capture.batch import ROWS, Recorded, count_batches, count_rows, in_memory, take_rows
 from lossproof.capture.copies import copies
 from lossproof.lab.backends import running_backend
 from lossproof.lab.failure import in_words
@@ -32,8 +32,6 @@ WORK = 2e10
 """Multiplications (see `lab.work`) after which no further step is run."""
 POINTS = 100
 """Of a schedule."""
-BATCH = 32
-"""Keras's own default batch size."""
 
 
 def course_of(lab: Lab) -> Course | None:
@@ -105,7 +103,7 @@ def _epoch(lab: Lab, most: int) -> Iterator[Batch]:
     elif isinstance(x, Recorded):
         yield from map(as_batch, x.batches)
     elif in_memory(x, data.get("y")):
-        count, size = count_rows((x, data.get("y"))) or 0, data.get("batch_size") or BATCH
+        count, size = count_rows((x, data.get("y"))) or 0, data.get("batch_size") or ROWS
         order = np.arange(count)
         if data.get("shuffle", True):
             order = np.random.default_rng(0).permutation(count)

@@ -299,3 +299,12 @@ def test_the_expression_that_failed(record, source, expression, operands):
 def test_only_exceptions_are_caught(record):
     with pytest.raises(KeyboardInterrupt):
         record("def f():\n    raise KeyboardInterrupt\n")
+
+
+def test_the_code_goes_on_with_what_stands_instead(record):
+    def other(event, value):
+        return 10 * value if event.place.expression == "a * b" else value
+
+    trace = record("def f(a, b):\n    part = a * b\n    return part + b\n", 2, 3, instead=other)
+    assert trace.result == 10 * 6 + 3
+    assert [event.value for event in trace.events if event.kind == "binop"] == [6, 63]

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from lossproof.lab.elsewhere import HALF, Measured, draws_numbers, measure, measured_elsewhere, starts
-from lossproof.lab.gradient.slopes import widened
 from lossproof.lab.lab import Lab
 from lossproof.lab.model import Functional
+from lossproof.lab.restated import widened
 from lossproof.lab.subject import Subject
 from lossproof.lab.subjects import loss_subject
 from lossproof.rules.rule import NotApplicable

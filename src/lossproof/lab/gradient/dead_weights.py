@@ -20,10 +20,10 @@ from lossproof.lab.gradient.callers import called_at
 from lossproof.lab.gradient.stops import stops_lifted
 from lossproof.lab.gradient.swallowed import Swallowed, swallowed
 from lossproof.lab.gradient.weight_connection import moved_model
-from lossproof.lab.gradients import weight_gradients
 from lossproof.lab.lab import Lab
 from lossproof.lab.noise import differs
 from lossproof.lab.step import run_step
+from lossproof.lab.weight_gradients import weight_gradients
 from lossproof.rules.rule import NotApplicable
 
 POINTS = 3

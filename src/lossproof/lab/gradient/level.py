@@ -12,7 +12,7 @@ from lossproof.lab.gradient.weight_connection import captured_point
 from lossproof.lab.lab import Lab
 from lossproof.lab.noise import differs
 from lossproof.lab.predictions import float_leaves, look, moves
-from lossproof.lab.shape.coupling import bare
+from lossproof.lab.restated import bare
 from lossproof.lab.subject import Subject
 
 if TYPE_CHECKING:

@@ -80,7 +80,8 @@ def holds_closer(
     noise, gap = max(noise, _epsilon(dtype) * abs(centre)), abs(autodiff - found.value)
     # What looks like noise at the spacing of float32 may be the shape of the function: a clip beside a logarithm. Where
     # it does, a slope at shorter steps that is sharp and that of autodiff is believed, and no other.
-    least = min(noise, max(_finest_noise(function, dtype), _epsilon(dtype) * abs(centre)))
+    finest, *_ = _noise_from(function, 16.0 * _epsilon(dtype), 16.0 * float(np.finfo("float32").eps) / COARSER)
+    least = min(noise, max(finest, _epsilon(dtype) * abs(centre)))
     step = found.step / CLOSER
     # A slope contradicts if it is five times its error away, and of that rounding makes 16 times the noise by the step.
     while 160.0 * least / step < gap:
@@ -90,17 +91,6 @@ def holds_closer(
             return False
         step /= CLOSER
     return True
-
-
-def _finest_noise(function: Callable[[float], float], dtype: str) -> float:
-    """The noise at the closest spacing, below that of float32, at which neighbours differ; infinite if there is none."""
-    spacing = 16.0 * _epsilon(dtype)
-    while COARSER * spacing < 16.0 * np.finfo("float32").eps:
-        noise, _ = _third_differences(function, spacing)
-        if np.isfinite(noise):
-            return noise
-        spacing *= COARSER
-    return np.inf
 
 
 def _kinked(function: Callable[[float], float], dtype: str, centre: float, found: Slope, gap: float) -> bool:
@@ -131,15 +121,25 @@ def noise_of(function: Callable[[float], float], dtype: str) -> float:
     everywhere, is not what autodiff is meant to give.
     """
     epsilon = max(_epsilon(dtype), float(np.finfo("float32").eps))
-    closest = spacing = 16.0 * epsilon
-    while 4.0 * spacing < LONGEST:
+    noise, largest, spacing = _noise_from(function, 16.0 * epsilon, LONGEST / 4.0)
+    if spacing == 16.0 * epsilon or np.isinf(noise):
+        return noise
+    # Stairs, at least those of float32, however evenly they happen to be met.
+    return max(noise, 0.3 * epsilon * largest) if noise <= 4.0 * epsilon * largest else np.inf
+
+
+def _noise_from(function: Callable[[float], float], closest: float, farthest: float) -> tuple[float, float, float]:
+    """The noise at the closest spacing at which neighbours differ, the largest value there, and that spacing.
+
+    The noise is infinite where they do not differ below the farthest.
+    """
+    spacing = closest
+    while spacing < farthest:
         noise, largest = _third_differences(function, spacing)
-        if np.isfinite(noise) and spacing == closest:
-            return noise
-        if np.isfinite(noise):  # stairs, at least those of float32, however evenly they happen to be met
-            return max(noise, 0.3 * epsilon * largest) if noise <= 4.0 * epsilon * largest else np.inf
+        if np.isfinite(noise):
+            return noise, largest, spacing
         spacing *= COARSER
-    return np.inf
+    return np.inf, np.inf, spacing
 
 
 def _third_differences(function: Callable[[float], float], spacing: float) -> tuple[float, float]:

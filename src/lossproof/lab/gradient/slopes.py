@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
 
 import keras
 import numpy as np
 
-from lossproof import keras_private
 from lossproof.lab.backends.base import Tensor
 from lossproof.lab.blind import quiet
 from lossproof.lab.failure import needed
@@ -18,7 +16,8 @@ from lossproof.lab.gradient.intent import Stops, custom_gradients
 from lossproof.lab.gradient.numeric import Slope, holds_closer, noise_of, slope
 from lossproof.lab.lab import Lab
 from lossproof.lab.predictions import float_leaves, with_float_leaves
-from lossproof.lab.subject import LossSubject, Subject
+from lossproof.lab.restated import widened
+from lossproof.lab.subject import Subject
 from lossproof.rules.rule import NotApplicable
 
 DIRECTIONS = 4
@@ -209,19 +208,3 @@ def _direction(random: np.random.Generator, point: np.ndarray, relative: bool) -
     """Random numbers times the size of each element (so that signs and domains are kept), or of all of them."""
     size = np.abs(point) if relative else np.sqrt(np.mean(point**2)) or 1.0
     return random.uniform(-1.0, 1.0, size=point.shape) * size
-
-
-def widened(subject: Subject) -> Subject:
-    """The same subject with every floating point number in float64."""
-
-    def widen(leaf: Any) -> Any:
-        if not hasattr(leaf, "dtype") or "float" not in keras.backend.standardize_dtype(leaf.dtype):
-            return leaf
-        wide = keras.ops.cast(leaf, "float64")
-        keras_private.set_mask(wide, keras_private.mask_of(leaf))
-        return wide
-
-    fields = ("y_true", "y_pred", "sample_weight")
-    given = {name: getattr(subject, name) for name in fields}
-    wide = {name: keras.tree.map_structure(widen, data) for name, data in given.items() if data is not None}
-    return subject.changed(**wide, **({"precision": "float64"} if isinstance(subject, LossSubject) else {}))

@@ -14,13 +14,13 @@ import numpy as np
 from lossproof.lab.backends.base import Tensor
 from lossproof.lab.blind import FEWEST, Blind, Point, quiet
 from lossproof.lab.gradient.trouble import finite
-from lossproof.lab.gradients import weight_gradients
 from lossproof.lab.lab import Lab
 from lossproof.lab.model import Functional
 from lossproof.lab.noise import differs
 from lossproof.lab.received import Batch
 from lossproof.lab.replace import replaced
 from lossproof.lab.step import run_step
+from lossproof.lab.weight_gradients import weight_gradients
 
 LOWER = 1024.0
 """By how much a loss is lowered where a `LossScaleOptimizer` would halve its scale until the gradients are finite."""

@@ -16,7 +16,8 @@ from lossproof.lab.lab import Lab
 from lossproof.lab.localize.shapes import shape_of
 from lossproof.lab.noise import differs
 from lossproof.lab.predictions import float_leaves, look_here, tensor_like
-from lossproof.lab.subject import LossSubject, Subject
+from lossproof.lab.restated import bare
+from lossproof.lab.subject import Subject
 
 HALF_OF_THE_DIGITS = float(np.sqrt(np.finfo("float32").eps))
 """Values that agree to this are called equal: what a user's float32 arithmetic may lose in a few ill-conditioned steps."""
@@ -173,14 +174,6 @@ def _is_own(subject: Subject) -> bool:
 def _number(lab: Lab, subject: Subject) -> float:
     value = lab.attempt(partial(lab.value, subject))
     return float("nan") if value is None else float(value)
-
-
-def bare(lab: Lab, subject: Subject) -> Subject:
-    """Without sample weights and masks, which Keras brings in after the loss; what a `compute_loss` does is its own."""
-    if not isinstance(subject, LossSubject):
-        return subject
-    fresh = keras.tree.map_structure(lambda leaf: lab.backend.detached(keras.ops.add(leaf, 0)), subject.y_pred)
-    return subject.changed(sample_weight=None, y_pred=fresh)
 
 
 # The gradient in the predictions of some rows ---------------------------------------------------------------------

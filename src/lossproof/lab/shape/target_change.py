@@ -10,11 +10,11 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from lossproof.lab.gradient.slopes import widened
 from lossproof.lab.lab import Lab
 from lossproof.lab.localize.events import Event
 from lossproof.lab.passed import all_passed, passed_leaves, with_targets
 from lossproof.lab.predictions import float_leaves, with_float_leaves
+from lossproof.lab.restated import widened
 from lossproof.lab.subject import LossSubject, Subject
 
 Kind = Literal["value", "neighbours", "arithmetic"]

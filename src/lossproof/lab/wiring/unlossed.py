@@ -13,8 +13,8 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.lab.blind import quiet
 from lossproof.lab.failure import in_words, same_failure
-from lossproof.lab.gradients import weight_gradients
 from lossproof.lab.lab import Lab
+from lossproof.lab.weight_gradients import weight_gradients
 from lossproof.lab.wiring.compiled import CompiledObjective, Wired
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lossproof.findings.finding import Counterfactual, Finding, Fix, Row, Severity
+from lossproof.findings.finding import Counterfactual, Finding, Fix, Place, Row, Severity
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
@@ -95,26 +95,21 @@ model.fit(x, y, class_weight={0: 1.0, 1: 12.0}, verbose=0)
         from lossproof.lab.wiring.weights_lost import lost_loss_weights, lost_sample_weights, own_call
 
         own = lab.overrides_compute_loss or lab.overrides_train_step
-        if not own and own_call(lab) is None:
+        method = "train_step" if lab.overrides_train_step else "compute_loss"
+        taking = (method, lab.place_of_method(method)) if own else own_call(lab)
+        if taking is None:
             raise NotApplicable("Keras's own step and losses apply the weights")
         if not lab.capture.training:
             raise NotApplicable("the model is evaluated, not trained")
         lost = lab.once(lost_sample_weights) if lab.batch.sample_weight is not None else None
         if lost is not None:
             word = "class_weight" if lab.capture.data.get("class_weight") is not None else "sample_weight"
-            yield self._finding(lab, word, lost)
+            yield self._finding(word, lost, *taking)
         lost = lab.once(lost_loss_weights) if own else None
         if lost is not None:
-            yield self._finding(lab, "loss_weights", lost)
+            yield self._finding("loss_weights", lost, *taking)
 
-    def _finding(self, lab: Lab, word: str, lost: Lost) -> Finding:
-        from lossproof.lab.wiring.weights_lost import own_call
-
-        method = "train_step" if lab.overrides_train_step else "compute_loss"
-        where = lab.place_of_method(method)
-        if not lab.overrides_train_step and not lab.overrides_compute_loss:
-            call = own_call(lab)
-            method, where = ("__call__", lab.capture.where) if call is None else call
+    def _finding(self, word: str, lost: Lost, method: str, where: Place | None) -> Finding:
         of_losses = word == "loss_weights"
         how = {
             "class_weight": "Keras made one weight per sample of class_weight",

@@ -22,7 +22,6 @@ def logged(scene: Scene) -> Direction | None:
     a target between. What tells it from a loss that is straight by design, such as an expected cost, is that its slope
     goes with the logarithm of the target, to infinity at both ends.
     """
-
     right, here = scene.right, scene.here
     if scene.ids or scene.simplex or not isinstance(scene.subject, LossSubject) or here.min() < 0.0 or here.max() > 1.0:
         return None
