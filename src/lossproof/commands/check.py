@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
+import subprocess
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -60,6 +63,8 @@ def check(arguments: list[str]) -> int:
             replicas=options.replicas,
             course=options.format == "html",
         )
+        if _lost_the_gpu(report):
+            return _again_on_cpu(arguments, stdout)
         _write(report, options, stdout)
     if options.debug:
         for code, traceback in report.crashed.items():
@@ -75,6 +80,29 @@ def _require_html() -> None:
         require()
     except MissingExtra as error:
         raise Misuse(str(error)) from None
+
+
+def _lost_the_gpu(report: Report) -> bool:
+    """Whether the script failed in a way after which its GPU answers nothing, so that nothing could be measured."""
+    error = report.script_error
+    return (
+        error is not None
+        and "CUDA error: device-side assert triggered" in error.message
+        and os.environ.get("CUDA_VISIBLE_DEVICES") != ""
+    )
+
+
+def _again_on_cpu(arguments: Sequence[str], stdout: io.TextIOBase) -> int:
+    """Check in a new process without a GPU: there the same call raises an exception that says what is wrong."""
+    print("The GPU stopped with a device-side assert; checking again on the CPU.", file=sys.stderr, flush=True)
+    stdout.flush()
+    done = subprocess.run(
+        [sys.executable, "-m", "lossproof", "check", *arguments],
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        stdout=stdout,
+        check=False,
+    )
+    return done.returncode
 
 
 def status(report: Report) -> int:

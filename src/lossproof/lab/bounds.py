@@ -92,6 +92,18 @@ def bounds_of(lab: Lab, subject: Subject) -> list[np.ndarray]:
     return found
 
 
+def span_of(lab: Lab, subject: Subject) -> list[tuple[float, float]]:
+    """For each prediction tensor the least and the largest finite number that was met as its layers' weights grow."""
+    seen = [_predictions(lab, subject, None, 1.0)]
+    for layer in _layers(lab)[:LAYERS]:
+        seen += [_predictions(lab, subject, layer, sign * scale) for sign in (1.0, -1.0) for scale in (1.0, SCALES[0])]
+    ends = []
+    for leaves in zip(*seen, strict=True):
+        finite = [leaf[np.isfinite(leaf)] for leaf in leaves]
+        ends.append((min(float(one.min()) for one in finite), max(float(one.max()) for one in finite)))
+    return ends
+
+
 def the_same_for_other_weights(lab: Lab, subject: Subject) -> bool:
     """Whether no layer's weights, turned round or scaled up, change a prediction: a softmax over a single unit is 1."""
     here = _predictions(lab, subject, None, 1.0)

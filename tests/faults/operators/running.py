@@ -54,8 +54,8 @@ def _statement_of(script: Script, node: ast.AST) -> ast.stmt:
     return next(one for one in script.tree.body if any(inner is node for inner in ast.walk(one)))
 
 
-def _once_more(script: Script, model: str, optimizer: str) -> Iterator[Edit]:
-    """A second model is made after the first was trained, and trained as it was."""
+def _once_more(script: Script, model: str, optimizer: str, before: bool = False) -> Iterator[Edit]:
+    """A second model is made after the first was trained, or `before` it is compiled, and trained as it was."""
     compiled, fit = script.compiled, script.fit
     if compiled is None or fit is None or keyword(compiled, "loss") is None or "(keras.Model)" in script.subject.source:
         return
@@ -63,9 +63,12 @@ def _once_more(script: Script, model: str, optimizer: str) -> Iterator[Edit]:
     def edit() -> None:
         rest = [ast.unparse(one) for one in compiled.keywords if one.arg != "optimizer"]
         arguments = [ast.unparse(one) for one in (*fit.args, *fit.keywords)]
-        code = f"again = {model}\nagain.compile(optimizer={optimizer}, {', '.join(rest)})\nagain.fit({', '.join(arguments)})"
+        made = ast.parse(f"again = {model}").body
+        code = f"again.compile(optimizer={optimizer}, {', '.join(rest)})\nagain.fit({', '.join(arguments)})"
         at = script.tree.body.index(_statement_of(script, fit)) + 1
         script.tree.body[at:at] = ast.parse(code).body
+        at = script.tree.body.index(_statement_of(script, compiled)) if before else at
+        script.tree.body[at:at] = made
 
     yield edit
 
@@ -75,7 +78,8 @@ def trained_layers(script: Script) -> Iterator[Edit]:
 
 
 def one_optimizer(script: Script) -> Iterator[Edit]:
-    yield from _once_more(script, "keras.models.clone_model(model)", "model.optimizer")
+    if "Lambda(" not in script.subject.source:  # Keras clones none of a Python function
+        yield from _once_more(script, "keras.models.clone_model(model)", "model.optimizer", before=True)
 
 
 def numpy_noise(script: Script) -> Iterator[Edit]:

@@ -117,6 +117,9 @@ class Backend(Protocol):
     def connected(self, value: Tensor, sources: Sequence[Tensor]) -> bool | None:
         """Whether autodiff still connects `value` to one of `sources`; None where this backend cannot tell."""
 
+    def refusing(self) -> AbstractContextManager[Any]:
+        """Inside, an operation that would end the use of the device, given such values, raises instead."""
+
     def repeatable(self) -> AbstractContextManager[None]:
         """Inside, random numbers start from a fixed seed; afterwards the generators are as they were before."""
 

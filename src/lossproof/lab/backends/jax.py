@@ -143,6 +143,9 @@ class JaxBackend:
     def connected(self, value: Tensor, sources: Sequence[Tensor]) -> bool | None:
         return None
 
+    def refusing(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
     @contextmanager
     def repeatable(self) -> Iterator[None]:
         # JAX has no global generator of its own; Keras's seed generators are variables.

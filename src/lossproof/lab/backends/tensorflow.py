@@ -185,6 +185,9 @@ class TensorFlowBackend:
     def connected(self, value: Tensor, sources: Sequence[Tensor]) -> bool | None:
         return None
 
+    def refusing(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
     @contextmanager
     def repeatable(self) -> Iterator[None]:
         # Eager ops without an op seed draw theirs from the context's own `random.Random`; there is no public way to

@@ -14,6 +14,7 @@ import torch
 from lossproof import keras_private
 from lossproof.capture.userfiles import is_user_file, is_user_function
 from lossproof.lab.backends.base import Mode, Tensor
+from lossproof.lab.backends.bounds_torch import Refusing
 from lossproof.lab.backends.generators_torch import TorchGenerators
 from lossproof.lab.backends.inner import InnerGradients
 from lossproof.lab.backends.inner_torch import TorchInnerGradients
@@ -117,6 +118,9 @@ class TorchBackend(TorchGenerators):
 
     def connected(self, value: Tensor, sources: Sequence[Tensor]) -> bool | None:
         return bool(getattr(value, "requires_grad", False))
+
+    def refusing(self) -> AbstractContextManager[Any]:
+        return Refusing() if torch.cuda.is_available() else nullcontext()
 
     def gradients(
         self, function: Callable[..., tuple[Sequence[Tensor], Any]], inputs: Sequence[Tensor]

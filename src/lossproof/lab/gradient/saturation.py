@@ -10,7 +10,7 @@ import numpy as np
 
 from lossproof.lab.backends.base import Tensor
 from lossproof.lab.blind import quiet
-from lossproof.lab.bounds import right_predictions
+from lossproof.lab.bounds import right_predictions, span_of
 from lossproof.lab.gradient.level import without_gradient
 from lossproof.lab.lab import Lab
 from lossproof.lab.noise import differs
@@ -61,7 +61,9 @@ def saturated(lab: Lab, subject: Subject) -> Saturated | None:
     """The proof for one loss; None where the wrong predictions are pulled, or cannot be told."""
     leaves = [lab.number(leaf) for leaf in float_leaves(lab, subject)]
     targets = right_predictions(lab, subject, leaves)
-    if targets is None or len(leaves) != 1 or not np.isfinite(targets[0]).all() or not np.isfinite(leaves[0]).all():
+    if len(leaves) != 1 or not np.isfinite(leaves[0]).all():
+        return None
+    if targets is None or not np.isfinite(targets[0]).all():
         return None
     here, right = leaves[0], targets[0]
     base = lab.attempt(lambda: look(lab, subject, leaves))
@@ -223,4 +225,48 @@ def _in_the_output(
         low=float(here[pulled].min()),
         high=float(here[pulled].max()),
         slope=float(np.sqrt(np.sum(gradient**2))),
+    )
+
+
+STEPS = (0.01, 0.1, 1.0)
+"""Of a move along the gradient: the root mean square, in units of the predictions' own, or of 1 where they are 0."""
+
+
+def off_the_slope(lab: Lab, subject: Subject) -> Saturated | None:
+    """The same where nothing says what is right: no weight has a gradient, and the output can give what the loss wants.
+
+    Such predictions lie down the loss's own gradient, between the least and the largest that the output gives with other weights.
+    """
+    heads = [leaf for leaf in keras.tree.flatten(lab.forward.y_pred) if leaf is not None]
+    if lab.capture.model is None or len(heads) != 1 or not lab.model.start or not without_gradient(lab):
+        return None
+    leaves = [lab.number(leaf) for leaf in float_leaves(lab, subject)]
+    base = lab.attempt(lambda: look(lab, subject, leaves)) if len(leaves) == 1 else None
+    gradient = base.gradients[0] if base is not None else None
+    if base is None or gradient is None or not np.isfinite(gradient).all() or not gradient.any():
+        return None
+    here = leaves[0]
+    span: tuple[float, float] | None = lab.attempt(lambda: span_of(lab, subject)[0])
+    if span is None:
+        return None
+    size = float(np.sqrt(np.mean(here**2))) or 1.0
+    down = -gradient / float(np.sqrt(np.mean(gradient**2))) * size
+    moved = [np.clip(here + step * down, *span) for step in STEPS]
+    values = [(_value(lab, subject, there), there) for there in moved if not np.array_equal(there, here)]
+    values = [one for one in values if one[0] < base.value and differs(one[0], base.value, terms=here.size)]
+    if not values:
+        return None
+    value, there = min(values, key=lambda one: one[0])
+    pulled = there != here
+    return Saturated(
+        where="output",
+        dead=int(pulled.sum()),
+        wrong=int(pulled.sum()),
+        value=base.value,
+        mended=value,
+        perfect=value,
+        low=float(here[pulled].min()),
+        high=float(here[pulled].max()),
+        slope=float(np.sqrt(np.sum(gradient**2))),
+        how="moved down the gradient of the loss, to what the output can give",
     )

@@ -82,7 +82,7 @@ model.fit(x, share, verbose=0)
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         from lossproof.lab.gradient.level import level
-        from lossproof.lab.gradient.saturation import saturated
+        from lossproof.lab.gradient.saturation import off_the_slope, saturated
         from lossproof.lab.minimised import minimised, pursued
 
         if lab.capture.call in ("evaluate", "test_on_batch"):
@@ -94,6 +94,7 @@ model.fit(x, share, verbose=0)
         for subject in subjects:
             known = any(subject is one for one in wanted)
             found = lab.attempt(partial(lab.once, saturated, subject)) if known else None
+            found = found or lab.attempt(partial(lab.once, off_the_slope, subject))
             found = found or lab.attempt(partial(lab.once, level, subject))
             if found is not None:
                 yield self._finding(lab, subject, found)
