@@ -99,10 +99,10 @@ def _again_on_cpu(arguments: Sequence[str], stdout: io.TextIOBase) -> int:
     done = subprocess.run(
         [sys.executable, "-m", "lossproof", "check", *arguments],
         env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
-        stdout=stdout,
+        stdout=stdout.fileno(),
         check=False,
     )
-    return done.returncode
+    return int(done.returncode)
 
 
 def status(report: Report) -> int:

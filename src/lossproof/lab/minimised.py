@@ -12,6 +12,7 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.lab.evaluation import evaluate
 from lossproof.lab.lab import Lab
+from lossproof.lab.model import Functional
 from lossproof.lab.replace import replaced
 from lossproof.lab.subject import LossSubject, Subject
 
@@ -30,14 +31,13 @@ def pursued(lab: Lab) -> tuple[Subject, ...]:
     """The subjects that training makes as small as it can: no negative weight, no minus in front of them.
 
     A loss that is evaluated outside of any training is left out, since nobody knows what becomes of its value; and so is
-    all of a model in which frozen layers follow trained ones, which may be there to be deceived (a discriminator, an
-    adversary).
+    all of a model in which what trained weights make goes through frozen ones, which may be there to be deceived (a
+    discriminator, an adversary).
     """
     model = lab.capture.model
     if model is None:
         return lab.losses if lab.capture.call == "check_loss" else ()
-    trained = [layer.trainable for layer in keras_private.layers_of(model) if layer.weights and layer is not model]
-    if False in trained[trained.index(True) if True in trained else 0 :]:
+    if lab.once(_passes_frozen):
         return ()
     own = lab.overrides_compute_loss or lab.overrides_train_step
     found = []
@@ -50,6 +50,41 @@ def pursued(lab: Lab) -> tuple[Subject, ...]:
                 continue
         found.append(subject)
     return tuple(found)
+
+
+def _passes_frozen(lab: Lab) -> bool:
+    """Whether frozen layers receive other numbers when the trained weights are others; yes where that cannot be told."""
+    layers = [one for one in keras_private.layers_of(lab.capture.model) if one is not lab.capture.model and one.weights]
+    frozen = {id(one) for one in layers if not one.trainable}
+    if not frozen or not any(one.trainable for one in layers):
+        return bool(frozen)
+    received = [lab.attempt(partial(_received_by, lab, frozen, scale)) for scale in (1.0, 1.25)]
+    if received[0] is None or received[1] is None or len(received[0]) != len(received[1]):
+        return True
+    return not all(np.array_equal(one, other, equal_nan=True) for one, other in zip(*received, strict=True))
+
+
+def _received_by(lab: Lab, layers: set[int], scale: float) -> list[np.ndarray]:
+    """What some layers are called on while the objective is evaluated with its trained weights scaled."""
+    trained = {id(variable) for variable in lab.model.trainable}
+    weights = []
+    for variable, value in lab.model.state[: len(lab.model.model.variables)]:
+        array = np.asarray(lab.backend.numpy(value))
+        weights.append((array * scale).astype(array.dtype) if id(variable) in trained else array)
+    received: list[np.ndarray] = []
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if id(self) in layers:
+                tensors = [leaf for leaf in keras.tree.flatten((args, kwargs)) if lab.backend.is_tensor(leaf)]
+                received.extend(lab.number(leaf) for leaf in tensors)
+            return original(self, *args, **kwargs)
+
+        return call
+
+    with replaced(keras.layers.Layer, "__call__", make):
+        evaluate(Functional(lab.model.model, weights), lab.batch, lab.overrides_train_step)
+    return received
 
 
 def _takes_part(lab: Lab, subject: LossSubject) -> bool:

@@ -101,6 +101,8 @@ GUILTY: dict[str, tuple[Callable[..., Any], np.ndarray, np.ndarray, str]] = {
     "squared hinge": (lambda t, p: -losses.squared_hinge(t, p), 2.0 * BINARY - 1.0, GUESS, "negated"),
     "hinge of classes": (lambda t, p: -losses.categorical_hinge(t, p), ONE_HOT, GUESS, "negated"),
     "rates": (lambda t, p: -losses.poisson(t, p), COUNTS, 1.0 + CHANCES, "negated"),
+    "focal": (lambda t, p: -losses.binary_focal_crossentropy(t, p), BINARY, CHANCES, "negated"),
+    "focal of classes": (lambda t, p: -losses.categorical_focal_crossentropy(t, p), ONE_HOT, SHARES, "negated"),
     "weighted likelihood": (
         lambda t, p: -(1.0 + 4.0 * t[:, 0]) * losses.categorical_crossentropy(t, p),
         ONE_HOT,
@@ -114,6 +116,7 @@ GUILTY: dict[str, tuple[Callable[..., Any], np.ndarray, np.ndarray, str]] = {
     "swapped, hard": (lambda t, p: losses.binary_crossentropy(p, t), BINARY, CHANCES, "swapped"),
     "swapped, soft": (lambda t, p: losses.binary_crossentropy(p, t), CURVES, CHANCES, "swapped"),
     "swapped, counts": (lambda t, p: losses.poisson(p, t), COUNTS, 1.0 + CHANCES, "swapped"),
+    "swapped, logits": (lambda t, p: losses.binary_crossentropy(p, t, from_logits=True), BINARY, GUESS, "swapped"),
     "swapped, weighted": (lambda t, p: sure(t) * exchanged(t, p), CURVES, CHANCES, "logged"),
     "swapped, tripled": (lambda t, p: (1.0 + 2.0 * t) * exchanged(t, p), CURVES, CHANCES, "logged"),
 }
@@ -153,6 +156,10 @@ INNOCENT: dict[str, tuple[Any, np.ndarray, np.ndarray]] = {
     "smoothed classes": (losses.CategoricalCrossentropy(label_smoothing=0.2), ONE_HOT, SHARES),
     "logits": (losses.BinaryCrossentropy(from_logits=True), BINARY, GUESS),
     "ids": ("sparse_categorical_crossentropy", CLASSES, SHARES),
+    "focal": ("binary_focal_crossentropy", BINARY, CHANCES),
+    "focal logits": (losses.BinaryFocalCrossentropy(from_logits=True), BINARY, GUESS),
+    "likeness": (lambda t, p: t * ops.sqrt(p) + (1.0 - t) * (1.0 - p), PAIRS, CHANCES[:, :1]),
+    "actions that paid": (lambda t, p: -ops.mean(t * p, axis=-1), BINARY, GUESS),
     "ids on logits": (losses.SparseCategoricalCrossentropy(from_logits=True), CLASSES, GUESS),
     "labels by numbers": ("mse", BINARY, GUESS),
     "pairs by likeness, unbounded": (of_pairs, PAIRS, 3.0 * np.abs(GUESS[:, :1])),

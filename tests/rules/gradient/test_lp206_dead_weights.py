@@ -209,3 +209,60 @@ def test_a_gate_that_other_rows_open_is_healthy() -> None:
     x[:, 0] = -1.0
     x[-1, 0] = 1.0  # not in the first batch
     assert findings(mixed((0, 1), gated=True), x=x) == []
+
+
+class Acting(keras.Model):
+    """PPO on one-step episodes: a policy of two actions and a value; the old probabilities are `old(model, x, y)`."""
+
+    def __init__(self, old: Any) -> None:
+        super().__init__()
+        self.policy = keras.Sequential([layers.Dense(8, activation="tanh"), layers.Dense(2, activation="softmax")])
+        self.value = layers.Dense(1)
+        self.old = old
+
+    def call(self, inputs: Any) -> Any:
+        return self.policy(inputs), self.value(inputs)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        now, values = y_pred[0][:, 0], y_pred[1][:, 0]
+        ratio = now / self.old(self, x, y)
+        advantage = y[:, 0] - ops.stop_gradient(values)
+        clipped = ops.clip(ratio, 0.8, 1.2)
+        return ops.mean(ops.square(y[:, 0] - values)) - ops.mean(ops.minimum(ratio * advantage, clipped * advantage))
+
+
+RECORDED = np.stack([REAL[:, 0], np.random.default_rng(5).uniform(0.2, 0.8, len(REAL))], axis=1).astype("float32")
+
+
+def test_a_policy_divided_by_itself_is_found() -> None:
+    (found,) = findings(compiled(Acting(lambda model, x, y: model.policy(x)[:, 0])), RECORDED)
+    assert found.evidence["way"] == "cancelled"
+    assert len(found.evidence["weights"]) == 4
+    # d(p / p) = 0, so that the objective is that of the value alone, whatever the policy is.
+    assert found.counterfactual.after == pytest.approx(found.counterfactual.before, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "old", [lambda model, x, y: y[:, 1], lambda model, x, y: ops.stop_gradient(model.policy(x)[:, 0])]
+)
+def test_a_policy_divided_by_what_was_recorded_or_stopped_is_healthy(old: Any) -> None:
+    assert findings(compiled(Acting(old)), RECORDED) == []
+
+
+def test_shifts_before_a_normalisation_and_faint_branches_are_healthy() -> None:
+    inputs = keras.Input((4,))
+    hidden = layers.BatchNormalization()(layers.Dense(8)(inputs))  # the bias has no influence
+    hidden = layers.LayerNormalization()(layers.Dense(8)(hidden))
+    assert findings(compiled(keras.Model(inputs, layers.Dense(3)(hidden)), "mse")) == []
+
+    class Faint(Two):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = self.add_weight(shape=(8,), initializer=keras.initializers.Constant(1e-7))
+
+        def call(self, inputs: Any) -> Any:
+            return self.head(self.trunk(inputs) + self.scale * self.side(inputs))
+
+    assert findings(compiled(Faint(), "mse")) == []

@@ -180,3 +180,22 @@ def test_a_softmax_over_a_single_unit_is_told_from_a_saturated_output() -> None:
     assert "sigmoid" in found.fix.text
     (other,) = of_model(1, "relu", "mse", np.abs(REAL[:, :1]) + 1.0, 0.5, -50.0)
     assert "is on its flat part" in other.title
+
+
+def pinball(t: Any, p: Any) -> Any:
+    error = t - p
+    shares = ops.convert_to_tensor([0.1, 0.5, 0.9])
+    return ops.mean(ops.maximum(shares * error, (shares - 1.0) * error), axis=-1)
+
+
+def test_an_output_that_is_off_is_found_where_the_targets_do_not_say_what_is_right() -> None:
+    y = np.full((len(X), 1), 2.0, "float32")
+    (found,) = of_model(3, "relu", pinball, y, 0.1, -30.0)
+    assert found.evidence["where"] == "output"
+    # All predictions are 0: the loss is the mean of share times target, and falls as soon as one of them can rise.
+    assert found.counterfactual.before == pytest.approx(np.mean([0.1, 0.5, 0.9]) * 2.0, rel=1e-5)
+    assert found.counterfactual.after < found.counterfactual.before
+
+
+def test_an_output_that_is_off_where_nothing_better_can_be_given_is_healthy() -> None:
+    assert of_model(3, "relu", pinball, -np.abs(REAL[:, :1]) - 0.1, 0.1, -30.0) == []

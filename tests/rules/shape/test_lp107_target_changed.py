@@ -219,3 +219,37 @@ def test_an_axis_that_a_sort_follows() -> None:
 )
 def test_an_axis_that_is_welcome(loss: Any) -> None:
     assert not findings(model_of(loss), np.random.default_rng(5).permutation(ROWS).astype("float32"))
+
+
+def pinball(y_true: Any, y_pred: Any) -> Any:
+    error = y_true - y_pred
+    shares = ops.convert_to_tensor([0.1, 0.5, 0.9])
+    return ops.mean(ops.maximum(shares * error, (shares - 1.0) * error), axis=-1)
+
+
+def test_targets_of_which_rounding_leaves_little_are_found_whatever_the_loss_makes_of_them() -> None:
+    y = (START + 3 * np.arange(ROWS))[:, None]
+    found = one(model_of(pinball, 3), y)
+    assert found.evidence["kind"] == "rounded"
+    assert found.counterfactual.after == len(np.unique(y))
+    assert found.counterfactual.before == len(np.unique(y.astype("float32")))
+    assert found.counterfactual.rows[0].before == len(np.unique((y - y.mean().round()).astype("float32")))
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        START + 86_400 * np.arange(ROWS),  # days, to the nearest two minutes
+        np.arange(ROWS) - ROWS // 2,
+        np.full(ROWS, START),
+    ],
+)
+def test_targets_that_keep_most_of_how_they_differ(y: np.ndarray) -> None:
+    assert not findings(model_of(pinball, 3), y[:, None])
+
+
+def test_rounded_targets_that_the_loss_does_not_read() -> None:
+    assert not findings(
+        model_of(lambda t, p: ops.mean(ops.square(p), axis=-1) + 0.0 * ops.cast(t[:, 0] > 0, "float32"), 3),
+        (START + 3 * np.arange(ROWS))[:, None],
+    )

@@ -234,3 +234,42 @@ def test_in_a_step_of_the_users(activation: str | None, count: int) -> None:
     report = lossproof.check(net, X, YES, select=["LP406"], batch_size=SIZE)
     assert not report.crashed, report.crashed
     assert len(report.findings) == count
+
+
+class Distilled(keras.Model):
+    """A student that learns from the frozen teacher made after it; `shares` makes probabilities of logits."""
+
+    def __init__(self, shares: Any) -> None:
+        super().__init__()
+        self.student, self.teacher = model(5, None), model(5, None, scale=2.0)
+        self.teacher.trainable = False
+        self.shares = shares
+        self.divergence = keras.losses.KLDivergence()
+
+    def call(self, inputs: Any) -> Any:
+        return self.student(inputs)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        return self.divergence(self.shares(self.teacher(x)), self.shares(y_pred))
+
+
+def test_a_divergence_of_two_rows_of_logits_is_found() -> None:
+    net = Distilled(lambda logits: logits)
+    (one,) = found(net, None, HOT)
+    given = keras.ops.convert_to_numpy(net(X)).astype("float64")
+    outside = int(((given < 0.0) | (given > 1.0)).sum())
+    assert one.evidence["without gradient"] == outside
+    assert one.counterfactual.before == outside
+    # By hand: the divergence of the two softmaxes.
+    t, p = (
+        np.exp(z - z.max(axis=1, keepdims=True))
+        for z in (ops.convert_to_numpy(net.teacher(X)).astype("float64"), given)
+    )
+    t, p = t / t.sum(axis=1, keepdims=True), p / p.sum(axis=1, keepdims=True)
+    assert one.counterfactual.rows[0].after == pytest.approx(float((t * np.log(t / p)).sum(axis=1).mean()), rel=1e-4)
+
+
+def test_a_divergence_of_two_softmaxes_is_healthy() -> None:
+    assert found(Distilled(lambda logits: ops.softmax(logits / 2.0)), None, HOT) == []

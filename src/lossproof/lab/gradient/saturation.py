@@ -18,7 +18,7 @@ from lossproof.lab.predictions import float_leaves, look, tensor_like, with_floa
 from lossproof.lab.received import Batch
 from lossproof.lab.subject import Subject, take
 
-MOST = 0.5
+MOST = 0.25
 """The share, of all by which the loss could fall, that must be out of reach."""
 MANY = 0.2
 """The share of the wrong predictions that must be dead; fewer may be drawn along by the others."""

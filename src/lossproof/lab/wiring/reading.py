@@ -64,8 +64,10 @@ class Misread:
     least: float
     """What the loss tends to where the predictions may be anything."""
     dark: int
-    """Predictions outside of [0, 1] that get no gradient (their samples, of a softmax)."""
+    """Predictions outside of [0, 1] that get no gradient, or their samples."""
     count: int
+    of: Literal["predictions", "samples"]
+    """What is counted."""
 
 
 def misread(lab: Lab) -> Iterator[Misread]:
@@ -96,9 +98,13 @@ def _probe(lab: Lab, subject: Subject) -> _Probe | None:
     right = right_predictions(lab, subject, [given])
     if right is None or not np.isfinite(right[0]).all() or not np.isfinite(given).all():
         return None
+    several = given.ndim > 1 and given.shape[-1] > 1
+    recoded = subject
+    if ((right[0] < -OUTSIDE) | (right[0] > 1.0 + OUTSIDE)).any() and several and given.size:
+        right = [_softmax(right[0])]  # those of another model, such as a teacher: logits as well
+        recoded = _with_targets(lab, subject, right[0])
     if ((right[0] < 0.0) | (right[0] > 1.0)).any() or given.size == 0:
         return None
-    several = given.ndim > 1 and given.shape[-1] > 1
     one_right = several and np.allclose(right[0].sum(axis=-1), 1.0, atol=1e-3)
     sums_to_one = np.allclose(given.sum(axis=-1), 1.0, atol=1e-3)
     linear = bool(((given < -OUTSIDE) | (given > 1.0 + OUTSIDE)).any())
@@ -108,28 +114,32 @@ def _probe(lab: Lab, subject: Subject) -> _Probe | None:
     else:
         hard = (right[0] >= 0.5).astype("float64")
     if not np.array_equal(hard, right[0]):  # soft labels say less clearly what is right
-        labels = keras.tree.flatten(subject.y_true)[0]
-        if tuple(labels.shape) != right[0].shape:
+        if tuple(keras.tree.flatten(subject.y_true)[0].shape) != right[0].shape:
             return None
-        dtype = keras.backend.standardize_dtype(labels.dtype)
-        answered = subject.changed(y_true=lab.backend.tensor(hard, dtype=dtype))
+        answered = _with_targets(lab, subject, hard)
     else:
         answered = subject
-    return _Probe(lab, subject, answered, given, hard, softmax)
+    return _Probe(lab, subject, answered, recoded, given, hard, softmax)
 
 
+def _with_targets(lab: Lab, subject: Subject, targets: np.ndarray) -> Subject:
+    dtype = keras.backend.standardize_dtype(keras.tree.flatten(subject.y_true)[0].dtype)
+    return subject.changed(y_true=lab.backend.tensor(targets, dtype=dtype))
+
+
+@dataclass(frozen=True)
 class _Probe:
     """A loss, its predictions and the right ones."""
 
-    def __init__(
-        self, lab: Lab, subject: Subject, answered: Subject, given: np.ndarray, hard: np.ndarray, softmax: bool
-    ) -> None:
-        self.lab = lab
-        self.subject = subject
-        self.answered = answered
-        self.given = given
-        self.hard = hard
-        self.softmax = softmax
+    lab: Lab
+    subject: Subject
+    answered: Subject
+    """With labels that say clearly what is right."""
+    recoded: Subject
+    """With targets that are probabilities."""
+    given: np.ndarray
+    hard: np.ndarray
+    softmax: bool
 
     def value(self, subject: Subject, predictions: np.ndarray) -> float:
         leaf = self.lab.backend.tensor(predictions, dtype="float32")
@@ -192,6 +202,7 @@ class _Probe:
             least=least,
             dark=0,
             count=self.given.size,
+            of="predictions",
         )
 
     def _logits(self, probabilities: np.ndarray) -> np.ndarray:
@@ -214,11 +225,13 @@ class _Probe:
         point = look(lab, subject, [self.given])
         if not np.isfinite(point.value) or point.gradients[0] is None:
             return None
-        dark = ~np.any(point.gradients[0] != 0.0, axis=-1) if self.softmax else point.gradients[0] == 0.0
-        out = outside.any(axis=-1) if self.softmax else outside
+        # A cross-entropy divides by the sum of a row, so that its row is dark as a whole; a divergence does not.
+        rows = self.softmax and not (point.gradients[0][outside] == 0.0).all()
+        dark = ~np.any(point.gradients[0] != 0.0, axis=-1) if rows else point.gradients[0] == 0.0
+        out = outside.any(axis=-1) if rows else outside
         if not (dark & out).any() or (dark & ~out).any():
             return None
-        if not self.softmax and not dark[out].all():
+        if not rows and not dark[out].all():
             return None
         shares = _softmax if self.softmax else _sigmoid
         far = np.log((1.0 - SURE) / SURE)
@@ -227,13 +240,14 @@ class _Probe:
             taken_for="probabilities",
             kind="softmax" if self.softmax else "sigmoid",
             before=point.value,
-            after=self.value(subject, shares(self.given)),
+            after=self.value(self.recoded, shares(self.given)),
             sure=self.value(self.answered, far * (2.0 * self.hard - 1.0)),
             sure_after=self.value(self.answered, shares(far * (2.0 * self.hard - 1.0))),
             undecided=values[0],
             least=sure,
             dark=int((dark & out).sum()),
             count=int(dark.size),
+            of="samples" if rows else "predictions",
         )
 
 

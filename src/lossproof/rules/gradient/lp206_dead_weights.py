@@ -29,7 +29,9 @@ overlooked ("Gradients do not exist for variables"), JAX says nothing. The rest 
 **Proof.** The gradient for these weights is missing or exactly zero, on the captured weights and on others drawn at
 random; yet the objective changes when only they are moved. Where the gradient is stopped, lifting that one stop brings
 it back. Of a layer whose result is not used: neither the objective nor any output changes. In a functional model the
-layer of yours is named that receives the result and gives the same without it, on rows from all over the data.
+layer of yours is named that receives the result and gives the same without it, on rows from all over the data. Where the
+influence of whole layers cancels (a ratio of their outputs to themselves): predictions move with them, the objective does
+not, at several weights, and their gradient is another one at weights that are nearly the same, which is rounding.
 
 Left alone are weights that something else sets or trains: frozen layers, a copy that follows slowly, a pretrained part, the
 other phase of an alternating training; outputs without a loss; and weights that a step of your own does not update.
@@ -116,17 +118,20 @@ model.fit(x, y, verbose=0)
     def _finding(self, lab: Lab, found: Dead) -> Finding:
         names = ", ".join(found.paths[:3]) + (f" and {len(found.paths) - 3} more" if len(found.paths) > 3 else "")
         rows = [Row(f"gradient for {names}", 0.0, found.lifted, "norm")] if found.lifted is not None else []
-        if found.way != "cut":
+        if found.way == "cancelled":
+            change = "these weights moved at random: the predictions follow, the objective does not"
+        elif found.way != "cut":
             change = "these weights replaced by others: nothing follows"
         elif found.lifted is not None:
             change = "these weights moved at random; the gradient not stopped"
         else:
             change = "these weights moved at random"
+        gradient = "only noise for a gradient" if found.way == "cancelled" else "no gradient"
         return Finding(
             code=self.code,
             name=self.name,
             severity=Severity.WARNING,
-            title=f"{len(found.paths)} of {found.trainable} trainable weights get no gradient: {names}",
+            title=f"{len(found.paths)} of {found.trainable} trainable weights get {gradient}: {names}",
             where=self._place(lab, found),
             measured=f"1 batch, {found.points} points",
             explanation=" ".join(self._sentences(found)),
@@ -167,6 +172,12 @@ model.fit(x, y, verbose=0)
                 f"{found.end} receives what they make, and gives the same without it: with other values for them neither "
                 f"the objective ({found.before:.4g}) nor any output of the model changes, on rows from all over the data."
             )
+        elif found.way == "cancelled":
+            yield (
+                "The predictions follow them, the objective does not: with other values for them it stays "
+                f"{found.before:.4g}, here and at {found.points - 1} random weights. What they make stands in it twice and "
+                "cancels, as in a ratio to itself; their gradient is the noise of rounding."
+            )
         else:
             yield (
                 f"The objective depends on them: moved at random, they take it from {found.before:.4g} to "
@@ -175,11 +186,19 @@ model.fit(x, y, verbose=0)
             )
         if found.lifted is not None:
             yield f"It is stopped here; let through, its norm is {found.lifted:.3g}, so no other term trains them."
-        yield "They keep the values with which they started, while the rest of the model trains."
+        if found.way == "cancelled":
+            yield "An optimizer that scales its steps, such as Adam, moves them at random; the rest of the model trains."
+        else:
+            yield "They keep the values with which they started, while the rest of the model trains."
 
     def _remedy(self, found: Dead) -> str:
         if found.way == "swallowed":
             return f"Use each of its inputs in {found.end} (is one index used for all of them?), or do not pass it in."
+        if found.way == "cancelled":
+            return (
+                "Take one of the two from the data or from before the update (PPO's old probabilities are those recorded "
+                "when acting), or stop its gradient."
+            )
         if found.way == "unused":
             return "Use the layer's result (was a variable overwritten?), or take the layer out."
         if found.lifted is not None:

@@ -34,7 +34,9 @@ arithmetic may wrap: `2 * y - 1` is 255 where `y` is a uint8 of 0. Nothing raise
 **Proof.** The objective is computed on the targets as they were passed (in float64, exactly; in their own rank) and on
 those that arrive, with the same predictions. The two differ by more than half of the digits of float32, and the change of
 the targets is the reason. Where predictions are to meet the targets, the loss is also computed for neighbouring targets,
-each against the next one: float32 leaves most of these differences wrong by half or more. An added axis is accused only
+each against the next one: float32 leaves most of these differences wrong by half or more. Of any other loss that depends on
+its targets: rounding changes them by more than half of their standard deviation, and fewer than half of them are left that
+differ, all of them if their mean is taken away first. An added axis is accused only
 if the loss without it is the same for predictions with and without theirs.
 
 **What to do.** Bring times and large numbers to a small range before `fit`, in float64: `y - y.min()`, then a scale. Map
@@ -118,7 +120,9 @@ model.fit(delay, answered, verbose=0)
                 change="the targets as they were passed, computed exactly",
                 before=found.before,
                 after=found.after,
-                label="neighbouring targets for predictions" if found.kind == "neighbours" else "loss on this batch",
+                label={"neighbours": "neighbouring targets for predictions", "rounded": "different targets"}.get(
+                    found.kind, "loss on this batch"
+                ),
                 columns=(f"as received ({found.received})", f"as passed ({found.passed})"),
                 rows=(Row("less the mean of the targets", found.shifted, found.after),)
                 if found.shifted is not None
@@ -132,6 +136,8 @@ model.fit(delay, answered, verbose=0)
         name = found.subject.name
         if found.kind == "arithmetic":
             return f"arithmetic on {found.received} targets wraps around in {name}"
+        if found.kind == "rounded":
+            return f"{found.passed} targets are rounded on their way into {name}: more is lost than is left of how they differ"
         if found.kind == "neighbours":
             return f"{found.passed} targets lose their last digits on their way into {name}: it cannot tell neighbours apart"
         return (
@@ -152,13 +158,19 @@ model.fit(delay, answered, verbose=0)
                 f"A change of up to {found.lost:.4g} is as large as the difference of neighbouring targets, so the loss of most "
                 "of them against the next one is wrong by half or more."
             )
+        if found.kind == "rounded":
+            yield (
+                f"Their standard deviation is {found.spread:.4g}, the rounding changes them by up to {found.lost:.4g}: of "
+                f"{found.after:.0f} different targets {found.before:.0f} are left. Nothing raises."
+            )
+            return
         yield f"Computed exactly it is {found.after:.6g}; here it is {found.before:.6g}. Nothing raises."
 
     @staticmethod
     def _fix(found: ChangedTargets) -> str:
         if found.kind == "arithmetic":
             return 'Cast the targets before any arithmetic: y = ops.cast(y, "float32").'
-        if found.kind == "neighbours":
+        if found.kind in ("neighbours", "rounded"):
             return "Before fit, in float64: subtract an offset (y - y.min()) and scale, so that the digits that differ are kept."
         return (
             "Before fit, bring the targets to a range that float32 holds exactly: ids to 0..n-1, times less their start; or hand "

@@ -122,7 +122,6 @@ model.fit(x, y, verbose=0)
     def _for_probabilities(self, lab: Lab, one: Misread) -> Finding:
         from lossproof.lab.places import place_of_use
 
-        what = "samples" if one.kind == "softmax" else "predictions"
         return Finding(
             code=self.code,
             name=self.name,
@@ -132,15 +131,15 @@ model.fit(x, y, verbose=0)
             measured=_measured(one),
             explanation=(
                 f"{one.subject.name} takes the predictions for probabilities and cuts them off at 0 and 1. The model's "
-                f"last layer has no such bounds: {one.dark} of {one.count} {what} lie outside on this batch and get no "
+                f"last layer has no such bounds: {one.dark} of {one.count} {one.of} lie outside on this batch and get no "
                 "gradient, so nothing draws them back. Nothing raises."
             ),
-            evidence={"taken for": "probabilities", "without gradient": one.dark, what: one.count},
+            evidence={"taken for": "probabilities", "without gradient": one.dark, one.of: one.count},
             counterfactual=Counterfactual(
                 change=f"a {one.kind} over the predictions",
                 before=one.dark,
                 after=0,
-                label=f"{what} without a gradient",
+                label=f"{one.of} without a gradient",
                 columns=("as written", one.kind),
                 rows=(
                     Row("loss on this batch", one.before, one.after),

@@ -11,7 +11,10 @@ from lossproof.lab.subject import LossSubject
 
 
 def swapped(scene: Scene) -> Direction | None:
-    """A loss that, with its arguments exchanged, has a minimum at the targets, and as written has none there."""
+    """A loss that, with its arguments exchanged, has a minimum at the targets, and as written has none there.
+
+    On probabilities and logits: at the logits whose probabilities the targets are.
+    """
     if scene.ids or not isinstance(scene.subject, LossSubject):
         return None
     right = scene.right
@@ -34,8 +37,8 @@ def swapped(scene: Scene) -> Direction | None:
     tried = [one for one in tried if scene.lower(one[0], perfect)]
     if not tried:
         return None
-    if _differs_by_a_penalty(scene, targets):
-        return None
+    if scene.read is None and _differs_by_a_penalty(scene, targets):
+        return None  # of logits no penalty brings the minimum to where the targets are their probabilities
     away, how, predictions = min(tried, key=lambda one: one[0])
     return Direction(
         way="swapped",

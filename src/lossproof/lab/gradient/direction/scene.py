@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import keras
@@ -79,7 +79,7 @@ class Scene:
 
     def exchanged(self, predictions: np.ndarray, targets: np.ndarray) -> float:
         """The value with targets in the place of predictions and the reverse."""
-        return self.value(targets, predictions)
+        return replace(self, read=None).value(targets, self._given(predictions))
 
     def gradient(self, predictions: np.ndarray, targets: np.ndarray, exchanged: bool = False) -> np.ndarray | None:
         """The gradient for the predictions, within what the output can do."""
@@ -91,13 +91,13 @@ class Scene:
             like = float_leaves(lab, self.subject)[self.leaf]
 
             def total(moved: object) -> object:
-                at = self._at(targets, None)
+                at = with_predictions(lab, self.subject, replace(self, read=None).leaves(targets))
                 shape = keras.tree.flatten(self.subject.y_true)[self.leaf].shape
                 return at.changed(y_true=keras.ops.reshape(moved, shape)).total()
 
             def experiment() -> np.ndarray | None:
                 with lab.undisturbed():
-                    _, (found,) = lab.backend.gradient(total, [tensor_like(lab, predictions, like)])
+                    _, (found,) = lab.backend.gradient(total, [tensor_like(lab, self._given(predictions), like)])
                 return None if found is None else lab.number(found)
 
             gradient = lab.attempt(experiment)
@@ -119,8 +119,11 @@ class Scene:
 
     def leaves(self, predictions: np.ndarray) -> list[np.ndarray]:
         leaves = [self.lab.number(leaf) for leaf in float_leaves(self.lab, self.subject)]
-        leaves[self.leaf] = predictions if self.read is None else self.read(predictions)
+        leaves[self.leaf] = self._given(predictions)
         return leaves
+
+    def _given(self, predictions: np.ndarray) -> np.ndarray:
+        return predictions if self.read is None else self.read(predictions)
 
     def lower(self, a: float, b: float) -> bool:
         """Whether `a` is lower than `b` by more than rounding explains."""

@@ -13,6 +13,10 @@ from lossproof.lab.gradient.direction.scene import FEWEST_ROWS, Direction, Scene
 from lossproof.lab.noise import rounding
 from lossproof.lab.predictions import look
 
+LEFT = (1e-2, 1e-3, 1e-4)
+"""Of the way from the opposite of each label to the label: where a logarithm shows."""
+STEADY = 0.1
+"""How far its falls may differ: a focal factor changes them by a few per cent."""
 SURE = 1e-6
 """How near a probability comes to 0 or 1 where it is read as a logit."""
 
@@ -22,8 +26,9 @@ def sharp(scene: Scene) -> Direction | None:
 
     Labels may be meant the other way round (1 for pairs that are alike, predicted as distances; the class that a sample
     is not), where the same is right. Then each prediction is drawn to the opposite of its label. A score with its minus
-    missing is told by one of two things: its mirror image is best at the frequencies of the labels, as likelihoods are;
-    or it counts over many predictions at once, like an overlap.
+    missing is told by one of three things: its mirror image is best at the frequencies of the labels, as likelihoods are;
+    it falls with the logarithm of what is left of the opposite, without an end, as likelihoods do and no loss for the
+    opposite labels; or it counts over many predictions at once, like an overlap.
     """
     right = scene.right
     if not np.isin(right, (0.0, 1.0)).all() or scene.here.min() < 0.0 or scene.here.max() > 1.0:
@@ -43,7 +48,8 @@ def sharp(scene: Scene) -> Direction | None:
     away = scene.value(opposite)
     if not scene.ids and not perfect_is_perfect(scene, perfect, perfect - away, blends=False):
         return None
-    if not _worst_at_frequencies(scene) and not (_counted_together(scene) and _bounded(scene)):
+    likely = _worst_at_frequencies(scene) or _without_end(scene, opposite)
+    if not likely and not (_counted_together(scene) and _bounded(scene)):
         return None
     return Direction(
         way="negated",
@@ -95,6 +101,15 @@ def _worst_at_frequencies(scene: Scene) -> bool:
             if not all(scene.lower(scene.value(np.broadcast_to(m, right.shape).copy()), here) for m in moved):
                 return False
     return True
+
+
+def _without_end(scene: Scene, opposite: np.ndarray) -> bool:
+    """Whether the loss falls by the same amount each time that ten times less is left of the way to the opposite."""
+    values = [scene.value(opposite + left * (scene.right - opposite)) for left in LEFT]
+    falls = [a - b for a, b in pairwise(values)]
+    if not all(scene.lower(b, a) for a, b in pairwise(values)):
+        return False
+    return max(falls) - min(falls) <= STEADY * max(falls)
 
 
 def _shares(scene: Scene, classes: int) -> np.ndarray | None:

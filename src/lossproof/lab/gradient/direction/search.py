@@ -20,7 +20,8 @@ def direction(lab: Lab, subject: Subject) -> Direction | None:
         found = (compared(scene) or sharp(scene) or swapped(scene) or logged(scene)) if as_they_are else None
         found = found or on_scores(scene) or peaked(scene)
         on_logits = as_logits(scene) if found is None else None
-        found = sharp(on_logits) if on_logits is not None else found
+        if on_logits is not None:
+            found = sharp(on_logits) or swapped(on_logits)
         if found is not None:
             return found
     return located(lab, subject)
