@@ -7,7 +7,9 @@
   model whose output is its loss (`compile(loss=lambda y_true, y_pred: y_pred)`): a sequence-free VAE, a YOLO-style detector
   and two tasks on one trunk. The hand-written model twice against itself tells the noise.
 - A strategy with a gradient per term over K passes forward and back, one per term, each in a step of its own.
-- On torch, such a strategy over TorchJD (`pip install "torchjd[quadprog-projector]"`) on the same model, losses and rows.
+- On torch, such a strategy over TorchJD (`pip install "torchjd[quadprog-projector]"`) on the same model, losses and rows:
+  once as a Keras user has it, a `train_step` of `fit` with TorchJD in it, Keras's optimizer and the terms logged; once
+  our step over a bare loop, which has torch's optimizer and no logs.
 
 A time is the processor time of one step under `fit`, all threads together, the median of the repeats. A ratio is the
 median of the ratios of each turn, with their quartiles.
@@ -278,11 +280,45 @@ def gradients(repeats: int, steps: int) -> None:
             row(f"{name}: {key} / {len(terms(name))} passes forward and back", times[key], alone)
 
 
+def with_torchjd(name: str, aggregator: Any) -> keras.Model:
+    """A model whose own `train_step` takes the terms' gradients and brings them together by TorchJD."""
+    import torch
+    from torchjd.autojac import backward, jac_to_grad
+
+    class Aggregated(HandWritten):
+        def train_step(self, data: Any) -> dict[str, Any]:
+            x, y = data
+            self.zero_grad()
+            parts = by_hand(self.kind, y, self(x, training=True))
+            weights = [one.value for one in self.trainable_variables]
+            backward(parts)
+            jac_to_grad(weights, aggregator)
+            with torch.no_grad():
+                self.optimizer.apply([one.grad for one in weights], self.trainable_variables)
+                for tracker, part in zip(self.trackers, parts, strict=True):
+                    tracker.update_state(part)
+                self._loss_tracker.update_state(sum(parts))
+            return self.get_metrics_result()
+
+    return Aggregated(name)
+
+
 def against_torchjd(repeats: int, steps: int) -> None:
-    """Our step on torch tensors against a loop with TorchJD."""
+    """Our step on torch tensors against TorchJD: under `fit`, and in a bare loop."""
     import torch
     from torchjd.aggregation import MGDA, PCGrad, UPGrad
     from torchjd.autojac import backward, jac_to_grad
+
+    for name in ("two_task", "yolo"):
+        x, y = data(name, BATCH * steps)
+        for key, aggregator in (("PCGrad", PCGrad()), ("UPGrad", UPGrad()), ("MGDA", MGDA())):
+            trainer = Trainer(MODELS[name](), Objective(terms(name), weighting=getattr(weighting, key)()))
+            runs = {
+                "ours": fitting(compiled(trainer), x, y, steps),
+                "theirs": fitting(compiled(with_torchjd(name, aggregator)), x, y, steps),
+            }
+            times = taken(runs, repeats)
+            row(f"{name}: {key}, fit / fit with TorchJD in a train_step that logs", times["ours"], times["theirs"])
 
     for name in ("two_task", "yolo"):
         x, y = data(name, BATCH)

@@ -155,3 +155,23 @@ def test_a_rule_that_crashes_stops_nothing(tmp_path: Path) -> None:
     assert "LP101" in report["rules"]["checked"]
     assert "LP412 crashed" in done.stderr
     assert report["captures"]
+
+
+LOST_GPU = """
+import os
+import keras
+import numpy as np
+
+model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+model.compile("sgd", "mse")
+if os.environ.get("CUDA_VISIBLE_DEVICES") != "":
+    raise RuntimeError("CUDA error: device-side assert triggered")
+model.fit(np.ones((8, 2), "float32"), np.ones((8, 1), "float32"), verbose=0)
+"""
+
+
+def test_a_script_that_loses_its_gpu_is_checked_again_on_the_cpu(tmp_path: Path) -> None:
+    done = run(tmp_path, "check", "--format", "json", "train.py", script=LOST_GPU)
+    assert done.returncode == 0, done.stderr
+    assert "again on the CPU" in done.stderr
+    assert json.loads(done.stdout)["script_error"] is None

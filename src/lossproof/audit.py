@@ -40,7 +40,7 @@ def audit(run: Run, rules: Sequence[Rule], course: bool = False) -> Verdict:
     verdict = Verdict()
     for capture in worth_auditing(run):
         lab = Lab(capture, run)
-        with capture.changes.undone(), lab.backend.refusing():
+        with capture.as_it_was(), lab.backend.refusing():
             before = len(verdict.findings)
             for rule in rules:
                 _apply(rule, lab, verdict)

@@ -80,6 +80,6 @@ def _report(script: str | None, run: Run, gradients: bool, **fields: Any) -> Tra
             if capture.signature and capture.signature in seen:  # the same objective, of a further model
                 continue
             seen.add(capture.signature)
-            with capture.changes.undone():
+            with capture.as_it_was():
                 captures.append(traced_capture(Lab(capture, run), gradients))
     return TraceReport(script, keras.backend.backend(), keras.__version__, gradients, tuple(captures), **fields)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import weakref
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lossproof.capture.trainable import Flags, trainable_as
 from lossproof.capture.values import Changes
 from lossproof.findings.finding import Place
 
@@ -91,6 +94,8 @@ class Capture:
     signature: tuple[Any, ...]
     weights: list[np.ndarray] | None = None
     """The values of `model.variables` when the call began; None while the model had none."""
+    trainable: Flags = field(default_factory=list)
+    """What `trainable` said of the model's layers and variables when the call began."""
     error: BaseException | None = None
     steps: int = 0
     epochs_asked: int | None = None
@@ -123,6 +128,12 @@ class Capture:
     @property
     def training(self) -> bool:
         return self.call in TRAINING
+
+    @contextmanager
+    def as_it_was(self) -> Iterator[None]:
+        """Inside, what the objective reads of Python, and what is trainable, is as the call found it."""
+        with trainable_as(self.trainable), self.changes.undone():
+            yield
 
 
 @dataclass

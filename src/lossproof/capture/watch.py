@@ -39,6 +39,7 @@ from lossproof.capture.place import user_place
 from lossproof.capture.record import Capture, LostAssignment, Run, Training, Update
 from lossproof.capture.script import EnoughSeen
 from lossproof.capture.shorten import Shortened, few, renumbered
+from lossproof.capture.trainable import flags_of
 from lossproof.capture.trainings import begin_training, end_training, foreign_state, iterations, note_judged, restarted
 
 MOST_ALIKE = 3
@@ -222,6 +223,7 @@ class Watch:
             else None,
             signature=signature,
             weights=copies(model.variables) if kept and model.built else None,
+            trainable=flags_of(model) if kept else [],
             optimizer_state=foreign_state(model) if kept else None,
             epochs_asked=arguments.get("epochs"),
             batch_sizes=sizes,

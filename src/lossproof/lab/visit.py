@@ -50,7 +50,7 @@ def main(folder: Path) -> None:
         return
     lab = Lab(capture, run)
     try:
-        with np.load(folder / "given.npz") as given, silence(), capture.changes.undone():
+        with np.load(folder / "given.npz") as given, silence(), capture.as_it_was():
             points = [_measured(lab, given, p, ask["devices"] is not None) for p in range(ask["points"])]
     except NotApplicable as reason:
         _answer(folder, {"reason": str(reason)}, {})

@@ -50,13 +50,10 @@ def in_loss(lab: Lab, subject: LossSubject) -> ChangedTargets | None:
         "rounded": lambda: _left(lab, subject, exact, position),
     }
     # A way that TensorFlow refuses, which mixes no float64 with numbers of the user's in float32, leaves the others.
-    for kind, way in ways.items():
-        pair: Found | None = lab.attempt(way)
-        if pair is not None:
-            break
-    else:
+    told = next(((kind, pair) for kind, way in ways.items() if (pair := lab.attempt(way)) is not None), None)
+    if told is None:
         return None
-    before, after, shifted = pair
+    kind, (before, after, shifted) = told
     return ChangedTargets(
         subject=subject,
         kind=kind,
