@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +32,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backends", default=",".join(BACKENDS), help="comma-separated (default: %(default)s)")
     parser.add_argument("--only", default="", metavar="TEXT,...", help="scripts whose path contains a TEXT")
+    parser.add_argument("--jobs", type=int, default=2, help="processes side by side (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows there")
     options = parser.parse_args()
     only = [one for one in options.only.split(",") if one]
     rows: list[dict[str, Any]] = []
     for backend in options.backends.split(","):
-        environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "Agg"}
-        command = [sys.executable, "-m", "tests.ledger.closing", *only]
-        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
-            for line in process.stdout or ():
-                rows.append(json.loads(line))
-                print(shown(rows[-1]), flush=True)
-        if process.returncode:
-            print(f"{backend}: ended with status {process.returncode}")
-            return 1
+
+        def part(number: int, backend: str = backend) -> int:
+            environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "Agg"}
+            command = [sys.executable, "-m", "tests.ledger.closing", str(number), str(options.jobs), *only]
+            with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+                for line in process.stdout or ():
+                    rows.append(json.loads(line))
+                    print(shown(rows[-1]), flush=True)
+            return process.returncode
+
+        with ThreadPoolExecutor(options.jobs) as pool:
+            if failed := [status for status in pool.map(part, range(options.jobs)) if status]:
+                print(f"{backend}: ended with status {failed[0]}")
+                return 1
     for backend in options.backends.split(","):
         marks = Counter(str(row["mark"]) for row in rows if row["backend"] == backend)
         print(f"{backend}: {', '.join(f'{count} {mark}' for mark, count in sorted(marks.items()))}")

@@ -269,8 +269,8 @@ def _answer(script: Path, backend: str, pipe: Any) -> None:
         pipe.send(row)
 
 
-def rows_of(backend: str, only: list[str]) -> Iterator[Row]:
-    """All rows of the backend of this process."""
+def rows_of(backend: str, only: list[str], part: int = 0, parts: int = 1) -> Iterator[Row]:
+    """The rows of the backend of this process, or one of several equal parts of them."""
     import keras  # noqa: F401 - once, for all forks
 
     import lossproof.ledger.examination  # noqa: F401
@@ -279,9 +279,8 @@ def rows_of(backend: str, only: list[str]) -> Iterator[Row]:
     running_backend()
 
     context = get_context("fork")
-    for script in scripts_of(backend):
-        if only and not any(one in named(script) for one in only):
-            continue
+    wanted = [one for one in scripts_of(backend) if not only or any(text in named(one) for text in only)]
+    for script in wanted[part::parts]:
         ours, theirs = context.Pipe()
         process = context.Process(target=_answer, args=(script, backend, theirs))
         process.start()
@@ -295,6 +294,6 @@ def rows_of(backend: str, only: list[str]) -> Iterator[Row]:
 
 
 if __name__ == "__main__":
-    for one in rows_of(os.environ["KERAS_BACKEND"], sys.argv[1:]):
+    for one in rows_of(os.environ["KERAS_BACKEND"], sys.argv[3:], int(sys.argv[1]), int(sys.argv[2])):
         sys.stdout.write(json.dumps(asdict(one)) + "\n")
         sys.stdout.flush()
