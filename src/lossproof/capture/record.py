@@ -48,6 +48,17 @@ class LostAssignment:
 
 
 @dataclass(frozen=True)
+class Reassigned:
+    """What the script made of an attribute of the model that says what `compile` was given."""
+
+    name: str
+    """`loss` or `loss_weights`."""
+    compiled: Any
+    """What was compiled, and is trained."""
+    assigned: Any
+
+
+@dataclass(frozen=True)
 class Restarted:
     """A later call from the very weights of a capture, with the optimizer as the calls between have left it."""
 
@@ -99,6 +110,8 @@ class Capture:
     lost: list[LostAssignment] = field(default_factory=list)
     logs: list[dict[str, float]] = field(default_factory=list)
     """The logs of each epoch that ran, or of each batch for the calls on a batch."""
+    reassigned: Reassigned | None = None
+    """What the attributes of the model say at the last epoch that was seen, where they say another thing than `compile`."""
     optimizer_state: list[np.ndarray] | None = None
     """The variables of the optimizer when the call began, where it was built for other weights than the model's."""
     optimizer_config: dict[str, Any] | None = None

@@ -33,7 +33,7 @@ from lossproof.capture.interception import (
     inside,
 )
 from lossproof.capture.loose import note_apply, note_loop_updates, note_loss
-from lossproof.capture.objective import batch_forms, batch_sizes, objective_signature, roots
+from lossproof.capture.objective import batch_forms, batch_sizes, objective_signature, reassigned, roots
 from lossproof.capture.observer import Observer, accompanied, own_callbacks
 from lossproof.capture.place import user_place
 from lossproof.capture.record import Capture, LostAssignment, Run, Training, Update
@@ -197,6 +197,7 @@ class Watch:
         if same is not None:
             same.repeats += 1
             same.changes.look(f"before call {same.repeats + 1} of {call}")
+            same.reassigned = reassigned(model) or same.reassigned
             if call == "fit" and same.restarted is None:
                 same.restarted = restarted(same, model)
         for one in self.run.captures:  # what the same objective meets elsewhere, in an evaluation or a next model

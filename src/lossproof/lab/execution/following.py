@@ -5,7 +5,7 @@ from __future__ import annotations
 import dis
 import linecache
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from lossproof import keras_private
 from lossproof.capture.place import make_place
-from lossproof.capture.values import Change, Slot, held
+from lossproof.capture.values import Change, Slot, codes_of, held
 from lossproof.findings.finding import Place
 from lossproof.lab.backends.base import Mode
 from lossproof.lab.lab import Lab
@@ -158,9 +158,23 @@ def _outcome(lab: Lab, logs: Any, weights: list[Any]) -> np.ndarray:
 
 def place_of_reading(slot: Slot) -> Place | None:
     """The first instruction of the user's code that reads the slot."""
-    for code in _nested(slot.readers):
+    readers = (
+        code for code in slot.readers if code.co_name != "__init__"
+    )  # what is read there is read before any step
+    return place_of_instruction(readers, slot.word, "LOAD_")
+
+
+def place_of_assignment(lab: Lab, name: str) -> Place | None:
+    """Where a callback of the user's assigns an attribute of this name."""
+    callbacks = keras.tree.flatten(lab.capture.data.get("callbacks") or [])
+    return place_of_instruction((code for one in callbacks for code in codes_of(type(one))), name, "STORE_ATTR")
+
+
+def place_of_instruction(codes: Iterable[types.CodeType], name: str | None, operation: str) -> Place | None:
+    """The first instruction that does something to a name, such as `STORE_ATTR`, in some code and what is defined in it."""
+    for code in _nested(codes):
         for instruction in dis.get_instructions(code):
-            if instruction.argval == slot.word and instruction.opname.startswith("LOAD_"):
+            if instruction.argval == name and instruction.opname.startswith(operation):
                 at = instruction.positions
                 if at is None or at.lineno is None or at.end_lineno is None:
                     continue
@@ -172,9 +186,7 @@ def place_of_reading(slot: Slot) -> Place | None:
     return None
 
 
-def _nested(codes: tuple[types.CodeType, ...]) -> Iterator[types.CodeType]:
+def _nested(codes: Iterable[types.CodeType]) -> Iterator[types.CodeType]:
     for code in codes:
-        if code.co_name == "__init__":
-            continue  # what is read there is read before any step
         yield code
-        yield from _nested(tuple(c for c in code.co_consts if isinstance(c, types.CodeType)))
+        yield from _nested(one for one in code.co_consts if isinstance(one, types.CodeType))
