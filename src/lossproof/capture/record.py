@@ -39,6 +39,15 @@ class Update:
 
 
 @dataclass(frozen=True)
+class Declared:
+    """A variable that the user's code itself made, with `trainable=True` written out."""
+
+    variable: weakref.ref[Any]
+    start: np.ndarray
+    where: Place | None
+
+
+@dataclass(frozen=True)
 class LostAssignment:
     """A value assigned to a variable of the model in the middle of an epoch, where JAX steps do not look."""
 
@@ -237,6 +246,7 @@ class Run:
     updates: dict[int, list[Update]] = field(default_factory=lambda: defaultdict(list))
     """By `id` of the variable; `variables` keeps those ids meaningful."""
     variables: dict[int, weakref.ref[Any]] = field(default_factory=dict)
+    declared: list[Declared] = field(default_factory=list)
     loose_losses: list[LossCall] = field(default_factory=list)
     loops: list[Loop] = field(default_factory=list)
     saved: list[Saved] = field(default_factory=list)

@@ -32,7 +32,7 @@ from lossproof.capture.interception import (
     before,
     inside,
 )
-from lossproof.capture.loose import note_apply, note_loop_updates, note_loss
+from lossproof.capture.loose import note_apply, note_declared, note_loop_updates, note_loss
 from lossproof.capture.objective import batch_forms, batch_sizes, objective_signature, reassigned, roots
 from lossproof.capture.observer import Observer, accompanied, own_callbacks
 from lossproof.capture.place import user_place
@@ -83,6 +83,7 @@ class Watch:
             self._put(owner, name, noting_saves(getattr(owner, name), self.run, self._quietly))
         for owner, name in keras_private.loaders():
             self._put(owner, name, noting_loads(getattr(owner, name), self.run, self._quietly))
+        self._replace(keras.Variable, "__init__", lambda original: after(original, self._look_at_variable))
         self._replace(keras.Variable, "assign", lambda original: after(original, self._look_at_assignment))
         return self
 
@@ -173,6 +174,9 @@ class Watch:
         # On JAX it assigns outside of one, too: what comes before a prediction brings the state back.
         if assigned_by_user() or not (self._active or assigned_by_trainer()):
             self._quietly(lambda: self._note_assignment(variable, value))
+
+    def _look_at_variable(self, variable: Any, *args: Any, **kwargs: Any) -> None:
+        self._quietly(lambda: note_declared(self.run, variable, args, kwargs))
 
     def _note_assignment(self, variable: Any, value: Any) -> None:
         if keras_private.in_stateless_scope() or len(self.run.updates_of(variable)) >= MOST_UPDATES:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lossproof.capture.values import Change
     from lossproof.lab.execution.following import Following
     from lossproof.lab.execution.reassigning import Ignored
+    from lossproof.lab.execution.untrained import Untrained
     from lossproof.lab.lab import Lab
 
 
@@ -37,11 +38,13 @@ a global, the strength of a regularizer) becomes a constant of the compiled step
 prints the new value and trains with the old one. On JAX the same holds for a `keras.Variable` that the model does not
 track, and an assignment to a tracked one in the middle of an epoch is overwritten, because steps carry the state along.
 Entries of `loss_weights` are copied by `compile` on every backend, and `model.loss` is only a note of what was compiled:
-another loss assigned to it is not trained. Otherwise PyTorch runs eagerly and follows.
+another loss assigned to it is not trained. Nor is a variable of a loss on any backend, though it says `trainable=True`:
+`fit` trains what the model holds. Otherwise PyTorch runs eagerly and follows.
 
 **Proof.** The values that your objective can read are noted when training begins, and again at each epoch. For one that
 your script changed: the step is traced with the old value and run with the new one (the loss does not move), then
-traced anew (it does). Of a loss assigned to the model: nobody reads it, and compiled it makes another total.
+traced anew (it does). Of a loss assigned to the model: nobody reads it, and compiled it makes another total. Of a
+variable: the objective has a gradient for it and falls by a step of it alone, and it still has the value it was made with.
 
 **What to do.** Keep the value in a weight of the model or of a layer, `self.add_weight(shape=(), trainable=False)`, and
 `assign` to it in `on_epoch_begin`. That is live on every backend.
@@ -123,8 +126,14 @@ model.fit(x, y, epochs=3, callbacks=[Anneal()], verbose=0)
     def check(self, lab: Lab) -> Iterator[Finding]:
         from lossproof.lab.execution.following import following, with_variable
         from lossproof.lab.execution.reassigning import ignored
+        from lossproof.lab.execution.untrained import untrained
 
         capture = lab.capture
+        if capture.model is not None and capture.training and lab.run.declared:
+            with suppress(NotApplicable):
+                left = lab.attempt(lambda: lab.once(untrained))
+                if left is not None:
+                    yield self._untrained(lab, left)
         if capture.reassigned is not None and capture.model is not None:
             with suppress(NotApplicable):
                 assigned = lab.attempt(lambda: lab.once(ignored))
@@ -135,7 +144,7 @@ model.fit(x, y, epochs=3, callbacks=[Anneal()], verbose=0)
             with suppress(NotApplicable):
                 _ = lab.evaluation
         own = [one for one in lab.changed_by_objective if one.slot.name not in known and capture.training]
-        if capture.model is None or not (known or own or capture.lost or capture.reassigned):
+        if capture.model is None or not (known or own or capture.lost or capture.reassigned or lab.run.declared):
             raise NotApplicable("no value that the objective can read was changed while it was trained")
         _ = lab.evaluation
         for change in [*known.values(), *own]:
@@ -219,6 +228,35 @@ model.fit(x, y, epochs=3, callbacks=[Anneal()], verbose=0)
             fix=Fix(
                 "Compile again between two calls of fit, with the same optimizer, so that its state goes on.",
                 code=f"model.compile(optimizer=model.optimizer, {one.name}=...)",
+            ),
+        )
+
+    def _untrained(self, lab: Lab, found: Untrained) -> Finding:
+        names, several = ", ".join(found.names), len(found.names) > 1
+        values = ", ".join(str(_shown(value)) for value in found.values)
+        norms = ", ".join(f"{norm:.3g}" for norm in found.norms)
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            title=f"{names} {'are' if several else 'is'} trainable, and no optimizer is given {'them' if several else 'it'}",
+            where=found.where or lab.capture.where,
+            explanation=(
+                f"The objective depends on {names} (length of the gradient: {norms}), but fit hands the optimizer the weights "
+                "of the model alone. A variable of a loss, or of a function, is none of them, whatever its trainable says: "
+                f"{'these keep' if several else 'it keeps'} the value {values} to the end. Nothing raises."
+            ),
+            evidence={"variables": list(found.names), "gradients": list(found.norms)},
+            counterfactual=Counterfactual(
+                change="one step of it alone" if not several else "one step of these alone",
+                before=found.before,
+                after=found.after,
+                label="loss on the captured batch",
+                columns=("as trained", "after the step"),
+            ),
+            fix=Fix(
+                "Make the variable a weight of the model before it is compiled: what a model or a layer holds is trained.",
+                code="model.loss_variables = [loss.variable]",
             ),
         )
 
