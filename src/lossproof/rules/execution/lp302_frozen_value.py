@@ -42,9 +42,9 @@ another loss assigned to it is not trained. Nor is a variable of a loss on any b
 `fit` trains what the model holds. Otherwise PyTorch runs eagerly and follows.
 
 **Proof.** The values that your objective can read are noted when training begins, and again at each epoch. For one that
-your script changed: the step is traced with the old value and run with the new one (the loss does not move), then
-traced anew (it does). Of a loss assigned to the model: nobody reads it, and compiled it makes another total. Of a
-variable: the objective has a gradient for it and falls by a step of it alone, and it still has the value it was made with.
+your script changed: the step is traced with the old value and run with the new one (the loss does not move), then traced
+anew (it does); where no loss depends on it, the same of the gradient. Of a loss assigned to the model: nobody reads it, and
+compiled it makes another total. Of a variable: the objective falls by a step of it alone, and it has its first value still.
 
 **What to do.** Keep the value in a weight of the model or of a layer, `self.add_weight(shape=(), trainable=False)`, and
 `assign` to it in `on_epoch_begin`. That is live on every backend.
@@ -191,9 +191,9 @@ model.fit(x, y, epochs=3, callbacks=[Anneal()], verbose=0)
                 change="compile again" if copied else "trace the step anew",
                 before=outcome.kept,
                 after=outcome.fresh,
-                label=f"loss with {name} = {new}",
+                label=f"{'how far the gradient turns' if outcome.turned else 'loss'} with {name} = {new}",
                 columns=("as trained", "compiled again" if copied else "traced anew"),
-                rows=(Row(f"loss with {name} = {old}", outcome.with_old, outcome.with_old, ""),),
+                rows=(Row(f"the same with {name} = {old}", outcome.with_old, outcome.with_old, ""),),
             ),
             fix=Fix(
                 "Keep the value in a weight that the model owns, and assign to it in "
