@@ -224,6 +224,25 @@ def test_logits_are_hidden_from_crossentropies():
         np.testing.assert_allclose(gradient(), [3 * p[0], 3 * (p[1] - 1)], rtol=1e-5)
 
 
+def test_whoever_draws_with_an_integer_for_a_seed_is_heard():
+    heard = []
+
+    def give(name, seed, given, drawn):
+        heard.append((name, seed, tuple(drawn.shape)))
+        return drawn
+
+    with keras_private.integer_seeds(lambda seed: seed + 1, give):
+        normal = keras.random.normal((2, 3), seed=4)
+        keras.random.dropout(ops.ones((5,)), 0.5, seed=7)
+        keras.random.truncated_normal((2,), seed=8)
+        keras.random.uniform((2,), seed=keras.random.SeedGenerator(9))
+        keras.random.uniform((2,))
+        keras.initializers.RandomNormal(seed=10)((2, 2))
+    drawn = [("normal", 4, (2, 3)), ("dropout", 7, (5,)), ("truncated_normal", 8, (2,)), ("normal", 10, (2, 2))]
+    assert heard == drawn
+    np.testing.assert_array_equal(number(normal), number(keras.random.normal((2, 3), seed=5)))
+
+
 def test_the_functions_that_write_and_read_models():
     for owner, name in [*keras_private.savers(), *keras_private.loaders()]:
         assert "filepath" in inspect.signature(getattr(owner, name)).parameters

@@ -70,13 +70,18 @@ def assigned_by_user() -> bool:
     return is_user_file(_assigner())
 
 
+def made_by_user() -> bool:
+    """Whether it is the user's code itself that makes an object now, whose `__init__` has just run."""
+    return is_user_file(_assigner())
+
+
 def assigned_by_trainer() -> bool:
     """Whether it is a trainer of Keras that assigns now, to bring its own state back into the variables."""
     return _assigner() in _TRAINERS
 
 
 def _assigner() -> str:
-    """The file whose code assigns a variable now."""
+    """The file whose code assigns (or makes) a variable now."""
     frame: types.FrameType | None = sys._getframe(2)  # noqa: SLF001 - documented, there is no other way
     while frame is not None and frame.f_code not in _REPLACEMENT:
         frame = frame.f_back

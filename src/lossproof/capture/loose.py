@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import keras
@@ -10,12 +12,17 @@ import numpy as np
 
 from lossproof import keras_private
 from lossproof.capture.copies import copy_of
+from lossproof.capture.interception import made_by_user
 from lossproof.capture.place import user_place
-from lossproof.capture.record import Capture, Loop, LossCall, Run, Update
+from lossproof.capture.record import Capture, Declared, Loop, LossCall, Run, Update
 from lossproof.lab.backends import running_backend
 
 MOST_LOSSES = 8
 MOST_LOOPS = 8
+MOST_DECLARED = 64
+LARGEST_DECLARED = 1 << 16
+TRAINABLE = 3
+"""The position of `trainable` among the arguments of a `keras.Variable`."""
 
 
 def note_loss(run: Run, loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> bool:
@@ -38,6 +45,16 @@ def note_apply(run: Run, optimizer: Any) -> None:
     """Remember an optimizer that is used outside any fit."""
     if len(run.loops) < MOST_LOOPS and all(one.optimizer is not optimizer for one in run.loops):
         run.loops.append(Loop(optimizer, user_place(), _iterations(optimizer)))
+
+
+def note_declared(run: Run, variable: Any, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+    """Remember a variable that the user's code makes and calls trainable; most others are made by layers."""
+    said = named.get("trainable", args[TRAINABLE] if len(args) > TRAINABLE else None)
+    if said is not True or len(run.declared) >= MOST_DECLARED or not made_by_user():
+        return
+    with suppress(Exception):  # one that is made later has no value yet
+        if int(np.prod(variable.shape)) <= LARGEST_DECLARED:
+            run.declared.append(Declared(weakref.ref(variable), copy_of(variable), user_place()))
 
 
 def note_loop_updates(run: Run) -> None:

@@ -9,7 +9,7 @@ import keras
 
 from lossproof import keras_private
 from lossproof.capture.batch import ROWS, count_rows, in_memory
-from lossproof.capture.record import Compiled
+from lossproof.capture.record import Compiled, Reassigned
 
 
 def objective_signature(model: Any, compiled: Compiled | None, arguments: dict[str, Any]) -> tuple[Any, ...]:
@@ -76,3 +76,23 @@ def roots(model: Any, compiled: Compiled | None) -> dict[str, Any]:
         found["loss_weights"] = arguments["loss_weights"]
     found[model.name] = model
     return found
+
+
+def reassigned(model: Any) -> Reassigned | None:
+    """What the script has assigned to the model's `loss` or `loss_weights` since they were compiled."""
+    if keras_private.compile_loss(model) is None:
+        return None
+    told, own = keras_private.compile_arguments(model), vars(model)
+    for name in ("loss", "loss_weights"):
+        if own.get(name) is not None and not _same(own[name], told[name]):
+            return Reassigned(name, told[name], own[name])
+    return None
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two arguments are the same objects, whatever containers an attribute has made of those that held them."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return a is b or (isinstance(a, (str, int, float)) and isinstance(b, (str, int, float)) and a == b)

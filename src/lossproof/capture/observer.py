@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from lossproof.capture.copies import copies
-from lossproof.capture.objective import roots
+from lossproof.capture.objective import reassigned, roots
 from lossproof.capture.record import Capture
 
 
@@ -36,12 +36,16 @@ class Observer(keras.callbacks.Callback):
             self._capture.weights = self._quietly(lambda: copies(self.model.variables))
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._quietly(self._note_reassigned)
         if self._epochs or self._capture.again:  # before the first step nothing has been traced yet
             self._quietly(lambda: self._capture.changes.look(f"in epoch {epoch + 1}"))
             if self._epochs and type(self.model).train_step is not keras.Model.train_step:
                 self._quietly(self._note_metrics)
         else:
             self._quietly(lambda: self._capture.changes.begin(roots(self.model, self._capture.compiled)))
+
+    def _note_reassigned(self) -> None:
+        self._capture.reassigned = reassigned(self.model)
 
     def _note_metrics(self) -> None:
         # Keras and the user's callbacks have reset by now what they reset; a metric of the step may hang anywhere.

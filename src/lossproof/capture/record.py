@@ -42,12 +42,32 @@ class Update:
 
 
 @dataclass(frozen=True)
+class Declared:
+    """A variable that the user's code itself made, with `trainable=True` written out."""
+
+    variable: weakref.ref[Any]
+    start: np.ndarray
+    where: Place | None
+
+
+@dataclass(frozen=True)
 class LostAssignment:
     """A value assigned to a variable of the model in the middle of an epoch, where JAX steps do not look."""
 
     variable: Any
     value: np.ndarray
     where: Place | None
+
+
+@dataclass(frozen=True)
+class Reassigned:
+    """What the script made of an attribute of the model that says what `compile` was given."""
+
+    name: str
+    """`loss` or `loss_weights`."""
+    compiled: Any
+    """What was compiled, and is trained."""
+    assigned: Any
 
 
 @dataclass(frozen=True)
@@ -104,6 +124,8 @@ class Capture:
     lost: list[LostAssignment] = field(default_factory=list)
     logs: list[dict[str, float]] = field(default_factory=list)
     """The logs of each epoch that ran, or of each batch for the calls on a batch."""
+    reassigned: Reassigned | None = None
+    """What the attributes of the model say at the last epoch that was seen, where they say another thing than `compile`."""
     optimizer_state: list[np.ndarray] | None = None
     """The variables of the optimizer when the call began, where it was built for other weights than the model's."""
     optimizer_config: dict[str, Any] | None = None
@@ -235,6 +257,7 @@ class Run:
     updates: dict[int, list[Update]] = field(default_factory=lambda: defaultdict(list))
     """By `id` of the variable; `variables` keeps those ids meaningful."""
     variables: dict[int, weakref.ref[Any]] = field(default_factory=dict)
+    declared: list[Declared] = field(default_factory=list)
     loose_losses: list[LossCall] = field(default_factory=list)
     loops: list[Loop] = field(default_factory=list)
     saved: list[Saved] = field(default_factory=list)

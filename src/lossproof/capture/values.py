@@ -265,7 +265,7 @@ def _attributes(name: str, value: Any) -> Iterator[Slot]:
         ):
             continue
         read, write = functools.partial(getattr, value, key), functools.partial(_set, value, key)
-        yield Slot(f"{name}.{key}", read, write, key, _codes_of(type(value)))
+        yield Slot(f"{name}.{key}", read, write, key, codes_of(type(value)))
     if isinstance(value, (keras.losses.Loss, keras.regularizers.Regularizer)) and not _is_users(type(value)):
         return
     if isinstance(value, keras.layers.Layer):
@@ -279,7 +279,8 @@ def _attributes(name: str, value: Any) -> Iterator[Slot]:
         yield _constant(type(value).__name__, getattr(type(value), "call", None) or type(value).__call__)
 
 
-def _codes_of(cls: type) -> tuple[types.CodeType, ...]:
+def codes_of(cls: type) -> tuple[types.CodeType, ...]:
+    """The code of the methods of a class, as far as the user wrote them."""
     functions = (value for base in cls.__mro__ if _is_users(base) for value in vars(base).values())
     return tuple(f.__code__ for f in functions if isinstance(f, types.FunctionType))
 

@@ -32,8 +32,8 @@ from lossproof.capture.interception import (
     before,
     inside,
 )
-from lossproof.capture.loose import note_apply, note_loop_updates, note_loss
-from lossproof.capture.objective import batch_forms, batch_sizes, objective_signature, roots
+from lossproof.capture.loose import note_apply, note_declared, note_loop_updates, note_loss
+from lossproof.capture.objective import batch_forms, batch_sizes, objective_signature, reassigned, roots
 from lossproof.capture.observer import Observer, accompanied, own_callbacks
 from lossproof.capture.place import user_place
 from lossproof.capture.record import Capture, LostAssignment, Run, Training, Update
@@ -84,6 +84,7 @@ class Watch:
             self._put(owner, name, noting_saves(getattr(owner, name), self.run, self._quietly))
         for owner, name in keras_private.loaders():
             self._put(owner, name, noting_loads(getattr(owner, name), self.run, self._quietly))
+        self._replace(keras.Variable, "__init__", lambda original: after(original, self._look_at_variable))
         self._replace(keras.Variable, "assign", lambda original: after(original, self._look_at_assignment))
         return self
 
@@ -175,6 +176,9 @@ class Watch:
         if assigned_by_user() or not (self._active or assigned_by_trainer()):
             self._quietly(lambda: self._note_assignment(variable, value))
 
+    def _look_at_variable(self, variable: Any, *args: Any, **kwargs: Any) -> None:
+        self._quietly(lambda: note_declared(self.run, variable, args, kwargs))
+
     def _note_assignment(self, variable: Any, value: Any) -> None:
         if keras_private.in_stateless_scope() or len(self.run.updates_of(variable)) >= MOST_UPDATES:
             return
@@ -198,6 +202,7 @@ class Watch:
         if same is not None:
             same.repeats += 1
             same.changes.look(f"before call {same.repeats + 1} of {call}")
+            same.reassigned = reassigned(model) or same.reassigned
             if call == "fit" and same.restarted is None:
                 same.restarted = restarted(same, model)
         for one in self.run.captures:  # what the same objective meets elsewhere, in an evaluation or a next model

@@ -60,6 +60,9 @@ from lossproof.keras_private.masks import (
     mask_of,
     set_mask,
 )
+from lossproof.keras_private.randomness import (
+    integer_seeds,
+)
 from lossproof.keras_private.steps import (
     build,
     forward_losses,
@@ -92,6 +95,7 @@ __all__ = [
     "forward_losses",
     "in_stateless_scope",
     "input_structure",
+    "integer_seeds",
     "is_functional",
     "layer_of",
     "layers_of",

@@ -7,7 +7,7 @@ is applied: `Optimizer.apply` is only listened to.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,11 @@ class StepOutcome:
 
 
 def run_step(
-    model: Functional, batch: Batch, step: Callable[..., Any] | None = None, scale: float = 1.0
+    model: Functional,
+    batch: Batch,
+    step: Callable[..., Any] | None = None,
+    scale: float = 1.0,
+    gradients_stay: bool = False,
 ) -> StepOutcome:
     """One eager run of `model.train_step` on a batch, from the captured weights; nothing is left changed.
 
@@ -51,6 +55,8 @@ def run_step(
         step: What to call instead of `model.train_step`, with the same arguments (an instrumented twin of it).
         scale: Of the loss, where the optimizer is a `LossScaleOptimizer`. It starts at 32768 and is halved until the
             gradients of a step are finite, so that its first steps need not be.
+        gradients_stay: Whether it finds the gradients that PyTorch has stored, and leaves its own; by default it finds
+            none, and those that were there are put back.
 
     Raises:
         Whatever the user's step raises.
@@ -60,7 +66,10 @@ def run_step(
     while parts and parts[-1] is None:
         parts.pop()
     data = tuple(parts) if len(parts) > 1 else parts[0]
-    with observed(model, outcome, scale):
+    kept: AbstractContextManager[None] = nullcontext()
+    if not gradients_stay:
+        kept = running_backend().stored_gradients(model.model.trainable_variables)
+    with observed(model, outcome, scale), kept:
         owner = model.model
         step = step or owner.train_step
         if running_backend().name == "jax":

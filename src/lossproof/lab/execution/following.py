@@ -5,7 +5,7 @@ from __future__ import annotations
 import dis
 import linecache
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,15 @@ import numpy as np
 
 from lossproof import keras_private
 from lossproof.capture.place import make_place
-from lossproof.capture.values import Change, Slot, held
+from lossproof.capture.values import Change, Slot, codes_of, held
 from lossproof.findings.finding import Place
 from lossproof.lab.backends.base import Mode
 from lossproof.lab.lab import Lab
 from lossproof.lab.step import restored
 from lossproof.rules.rule import NotApplicable
+
+MOST_WORK = 1e9
+"""Multiplications of a forward pass (see `work`) beyond which no gradient is traced for a value that moves no loss."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Following:
     """How much the step's whole outcome (loss, and the weights after a custom step) moves, traced anew."""
     stuck: bool
     """Whether the traced step gives the old outcome to the last bit although a fresh one does not."""
+    turned: bool = False
+    """Whether it is the gradient that moves, and not the loss: the numbers are how far it is from the old one."""
 
 
 def mode_of(lab: Lab) -> Mode:
@@ -50,18 +55,45 @@ def mode_of(lab: Lab) -> Mode:
 
 def following(lab: Lab, change: Change) -> Following:
     """Whether the compiled step follows a Python value that is changed as the script did."""
-    return _compiled_weight(lab, change) or _followed(lab, change)
+    known = _compiled_weight(lab, change)
+    if known is not None:
+        return known
+    found = _followed(lab, change)
+    unmoved = not found.stuck and found.moved <= _noise(found.with_old)
+    if mode_of(lab) == "eager" or lab.overrides_train_step or not unmoved or lab.evaluation.work > MOST_WORK:
+        return found
+    return _turned(lab, change) or found
+
+
+def _noise(largest: float) -> float:
+    return 64 * float(np.finfo("float32").eps) * max(1e-30, abs(largest))
+
+
+def _traced(
+    lab: Lab, change: Change, make: Callable[[Lab], Callable[[], np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Traced and run with the old value; run again with the new one; traced anew with it."""
+    with held(change.slot, change.before):
+        step = make(lab)
+        old = step()
+        with held(change.slot, change.after):
+            return old, step(), make(lab)()
+
+
+def _turned(lab: Lab, change: Change) -> Following | None:
+    """The same for the gradient, where it alone depends on the value, as in a layer that reverses gradients."""
+    old, kept, fresh = _traced(lab, change, gradient_of)
+    moved = float(np.linalg.norm(fresh - old))
+    if not moved > np.sqrt(np.finfo("float32").eps) * float(np.linalg.norm(old)):  # half of the digits
+        return None
+    apart = float(np.linalg.norm(kept - old))
+    return Following(0.0, apart, moved, moved, stuck=apart == 0.0, turned=True)
 
 
 def _followed(lab: Lab, change: Change) -> Following:
-    with held(change.slot, change.before):
-        step = step_of(lab)
-        old = step()
-        with held(change.slot, change.after):
-            kept = step()
-            fresh = step_of(lab)()
+    old, kept, fresh = _traced(lab, change, step_of)
     moved = float(np.abs(fresh - old).max())
-    noise = 64 * np.finfo("float32").eps * max(1e-30, float(np.abs(old).max()))
+    noise = _noise(float(np.abs(old).max()))
     return Following(
         with_old=float(old[0]),
         kept=float(kept[0]),
@@ -138,6 +170,25 @@ def step_of(lab: Lab) -> Callable[[], np.ndarray]:
     return run
 
 
+def gradient_of(lab: Lab) -> Callable[[], np.ndarray]:
+    """The gradient of the objective, to be traced at its first call: for all weights, one after the other."""
+    start = lab.model.start
+
+    def gradients() -> list[Any]:
+        (row,), _ = lab.backend.gradients(
+            lambda *weights: ([lab.model.objective(lab.batch, list(weights))], None), start
+        )
+        return [keras.ops.zeros_like(tensor) if one is None else one for one, tensor in zip(row, start, strict=True)]
+
+    compiled = lab.backend.frozen(gradients, mode_of(lab))
+
+    def run() -> np.ndarray:
+        with lab.backend.repeatable():
+            return np.concatenate([lab.number(one).reshape(-1) for one in compiled()])
+
+    return run
+
+
 def state_of(model: Any) -> tuple[list[Any], ...]:
     """What JAX's trainer hands to a step: the values of all variables, in its four groups."""
     groups = (
@@ -158,9 +209,23 @@ def _outcome(lab: Lab, logs: Any, weights: list[Any]) -> np.ndarray:
 
 def place_of_reading(slot: Slot) -> Place | None:
     """The first instruction of the user's code that reads the slot."""
-    for code in _nested(slot.readers):
+    readers = (
+        code for code in slot.readers if code.co_name != "__init__"
+    )  # what is read there is read before any step
+    return place_of_instruction(readers, slot.word, "LOAD_")
+
+
+def place_of_assignment(lab: Lab, name: str) -> Place | None:
+    """Where a callback of the user's assigns an attribute of this name."""
+    callbacks = keras.tree.flatten(lab.capture.data.get("callbacks") or [])
+    return place_of_instruction((code for one in callbacks for code in codes_of(type(one))), name, "STORE_ATTR")
+
+
+def place_of_instruction(codes: Iterable[types.CodeType], name: str | None, operation: str) -> Place | None:
+    """The first instruction that does something to a name, such as `STORE_ATTR`, in some code and what is defined in it."""
+    for code in _nested(codes):
         for instruction in dis.get_instructions(code):
-            if instruction.argval == slot.word and instruction.opname.startswith("LOAD_"):
+            if instruction.argval == name and instruction.opname.startswith(operation):
                 at = instruction.positions
                 if at is None or at.lineno is None or at.end_lineno is None:
                     continue
@@ -172,9 +237,7 @@ def place_of_reading(slot: Slot) -> Place | None:
     return None
 
 
-def _nested(codes: tuple[types.CodeType, ...]) -> Iterator[types.CodeType]:
+def _nested(codes: Iterable[types.CodeType]) -> Iterator[types.CodeType]:
     for code in codes:
-        if code.co_name == "__init__":
-            continue  # what is read there is read before any step
         yield code
-        yield from _nested(tuple(c for c in code.co_consts if isinstance(c, types.CodeType)))
+        yield from _nested(one for one in code.co_consts if isinstance(one, types.CodeType))

@@ -14,9 +14,11 @@ from lossproof.lab.noise import differs
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
-    from lossproof.capture.record import LostAssignment
+    from lossproof.capture.record import LostAssignment, Reassigned
     from lossproof.capture.values import Change
     from lossproof.lab.execution.following import Following
+    from lossproof.lab.execution.reassigning import Ignored
+    from lossproof.lab.execution.untrained import Untrained
     from lossproof.lab.lab import Lab
 
 
@@ -35,11 +37,14 @@ TensorFlow and JAX run your Python code once, to trace the step. A Python number
 a global, the strength of a regularizer) becomes a constant of the compiled step: a callback that changes it later
 prints the new value and trains with the old one. On JAX the same holds for a `keras.Variable` that the model does not
 track, and an assignment to a tracked one in the middle of an epoch is overwritten, because steps carry the state along.
-Entries of `loss_weights` are copied by `compile` on every backend. PyTorch runs eagerly and follows.
+Entries of `loss_weights` are copied by `compile` on every backend, and `model.loss` is only a note of what was compiled:
+another loss assigned to it is not trained. Nor is a variable of a loss on any backend, though it says `trainable=True`:
+`fit` trains what the model holds. Otherwise PyTorch runs eagerly and follows.
 
 **Proof.** The values that your objective can read are noted when training begins, and again at each epoch. For one that
-your script changed: the step is traced with the old value and run with the new one (the loss does not move), then
-traced anew (it does).
+your script changed: the step is traced with the old value and run with the new one (the loss does not move), then traced
+anew (it does); where no loss depends on it, the same of the gradient. Of a loss assigned to the model: nobody reads it, and
+compiled it makes another total. Of a variable: the objective falls by a step of it alone, and it has its first value still.
 
 **What to do.** Keep the value in a weight of the model or of a layer, `self.add_weight(shape=(), trainable=False)`, and
 `assign` to it in `on_epoch_begin`. That is live on every backend.
@@ -49,6 +54,7 @@ traced anew (it does).
         "keras/src/backend/jax/trainer.py: only variables of the model enter the jitted step",
         "keras/src/trainers/compile_utils.py, CompileLoss.build: loss_weights are packed once",
         "https://github.com/keras-team/keras/issues/13826",
+        "https://github.com/keras-team/keras/issues/13275",
     )
     backends = ("tensorflow", "jax")
     guilty = """
@@ -119,14 +125,26 @@ model.fit(x, y, epochs=3, callbacks=[Anneal()], verbose=0)
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         from lossproof.lab.execution.following import following, with_variable
+        from lossproof.lab.execution.reassigning import ignored
+        from lossproof.lab.execution.untrained import untrained
 
         capture = lab.capture
+        if capture.model is not None and capture.training and lab.run.declared:
+            with suppress(NotApplicable):
+                left = lab.attempt(lambda: lab.once(untrained))
+                if left is not None:
+                    yield self._untrained(lab, left)
+        if capture.reassigned is not None and capture.model is not None:
+            with suppress(NotApplicable):
+                assigned = lab.attempt(lambda: lab.once(ignored))
+                if assigned is not None:
+                    yield self._reassigned(lab, capture.reassigned, assigned)
         known = capture.changes.changed
         if capture.model is not None and not (known or capture.lost):
             with suppress(NotApplicable):
                 _ = lab.evaluation
         own = [one for one in lab.changed_by_objective if one.slot.name not in known and capture.training]
-        if capture.model is None or not (known or own or capture.lost):
+        if capture.model is None or not (known or own or capture.lost or capture.reassigned or lab.run.declared):
             raise NotApplicable("no value that the objective can read was changed while it was trained")
         _ = lab.evaluation
         for change in [*known.values(), *own]:
@@ -173,15 +191,72 @@ model.fit(x, y, epochs=3, callbacks=[Anneal()], verbose=0)
                 change="compile again" if copied else "trace the step anew",
                 before=outcome.kept,
                 after=outcome.fresh,
-                label=f"loss with {name} = {new}",
+                label=f"{'how far the gradient turns' if outcome.turned else 'loss'} with {name} = {new}",
                 columns=("as trained", "compiled again" if copied else "traced anew"),
-                rows=(Row(f"loss with {name} = {old}", outcome.with_old, outcome.with_old, ""),),
+                rows=(Row(f"the same with {name} = {old}", outcome.with_old, outcome.with_old, ""),),
             ),
             fix=Fix(
                 "Keep the value in a weight that the model owns, and assign to it in "
                 + ("the step" if change.by_step else "on_epoch_begin")
                 + ": that is live on every backend.",
                 code=f"self.{_word(name)} = self.add_weight(shape=(), trainable=False, name={_word(name)!r})",
+            ),
+        )
+
+    def _reassigned(self, lab: Lab, one: Reassigned, found: Ignored) -> Finding:
+        from lossproof.lab.execution.following import place_of_assignment
+
+        trained, assigned = (_written(value) for value in (one.compiled, one.assigned))
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            title=f"what is assigned to model.{one.name} after compile is not trained",
+            where=place_of_assignment(lab, one.name) or lab.capture.where,
+            explanation=(
+                f"model.{one.name} is {assigned} now, but it is only a note of what compile was given. Training goes on with "
+                f"what compile made of {trained}, on every backend, eagerly as well. Nothing raises."
+            ),
+            evidence={"compiled": trained, "assigned": assigned},
+            counterfactual=Counterfactual(
+                change=f"compile again with {assigned}",
+                before=found.trained,
+                after=found.assigned,
+                label="loss on the captured batch",
+                columns=("as trained", "compiled again"),
+            ),
+            fix=Fix(
+                "Compile again between two calls of fit, with the same optimizer, so that its state goes on.",
+                code=f"model.compile(optimizer=model.optimizer, {one.name}=...)",
+            ),
+        )
+
+    def _untrained(self, lab: Lab, found: Untrained) -> Finding:
+        names, several = ", ".join(found.names), len(found.names) > 1
+        values = ", ".join(str(_shown(value)) for value in found.values)
+        norms = ", ".join(f"{norm:.3g}" for norm in found.norms)
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            title=f"{names} {'are' if several else 'is'} trainable, and no optimizer is given {'them' if several else 'it'}",
+            where=found.where or lab.capture.where,
+            explanation=(
+                f"The objective depends on {names} (length of the gradient: {norms}), but fit hands the optimizer the weights "
+                "of the model alone. A variable of a loss, or of a function, is none of them, whatever its trainable says: "
+                f"{'these keep' if several else 'it keeps'} the value {values} to the end. Nothing raises."
+            ),
+            evidence={"variables": list(found.names), "gradients": list(found.norms)},
+            counterfactual=Counterfactual(
+                change="one step of it alone" if not several else "one step of these alone",
+                before=found.before,
+                after=found.after,
+                label="loss on the captured batch",
+                columns=("as trained", "after the step"),
+            ),
+            fix=Fix(
+                "Make the variable a weight of the model before it is compiled: what a model or a layer holds is trained.",
+                code="model.loss_variables = [loss.variable]",
             ),
         )
 
@@ -209,6 +284,15 @@ def _shown(value: object) -> object:
     if isinstance(value, np.ndarray):
         return float(f"{value.item():.4g}") if value.size == 1 else str(np.round(value, 4).tolist())
     return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def _written(value: object) -> str:
+    if isinstance(value, (dict, list, tuple)):
+        entries = value.items() if isinstance(value, dict) else enumerate(value)
+        return ", ".join(f"{key}: {_written(entry)}" for key, entry in entries)
+    return str(
+        getattr(value, "__name__", None) or (value if isinstance(value, (str, int, float)) else type(value).__name__)
+    )
 
 
 def _word(name: str) -> str:

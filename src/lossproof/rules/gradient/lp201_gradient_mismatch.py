@@ -11,6 +11,7 @@ from lossproof.findings.finding import Counterfactual, Finding, Fix, Row, Severi
 from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
+    from lossproof.lab.gradient.piling import Piled
     from lossproof.lab.gradient.slopes import Comparison
     from lossproof.lab.lab import Lab
     from lossproof.lab.subject import Subject
@@ -30,9 +31,14 @@ derivative of the cross-entropy only if the targets of a sample sum to 1. With c
 targets the value is right and the gradient is wrong, for some classes even in sign. The same loss inside `tf.function`,
 or on JAX and PyTorch, is right. A value that goes through NumPy on its way (PyTorch detaches it) does the same.
 
+PyTorch adds each gradient to the one that is stored. A `train_step` of your own that calls `loss.backward()` and never
+`self.zero_grad()` hands the optimizer the sum of the gradients of all steps since the start.
+
 **Proof.** The loss is evaluated at two points a small step apart, along a direction; the slope so measured, with its
 error bar, is held against the one of autodiff. Values behind `stop_gradient` are held fixed, as autodiff holds them;
-gradients that you define yourself (`custom_gradient`, `no_grad`) are left alone.
+gradients that you define yourself (`custom_gradient`, `no_grad`) are left alone. Of a step of your own on PyTorch: three
+updates from the same weights on the same batch are handed gradients that grow by the same amount each time, and the same
+ones where the stored gradients are cleared before each. Gradients gathered over some batches on purpose are left alone.
 
 **What to do.** Weight the loss of each sample instead of its targets, or pass `class_weight` to `fit`.
 """
@@ -83,10 +89,19 @@ model.fit(x, y, verbose=0)
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         from lossproof.lab.gradient.fused import slopes_in_weights
+        from lossproof.lab.gradient.piling import piled_gradients
         from lossproof.lab.gradient.slopes import slopes_in_predictions
 
         reasons: list[str] = []
         answered = False
+        if lab.capture.model is not None and lab.capture.training and lab.overrides_train_step:
+            try:
+                piled = lab.attempt(lambda: lab.once(piled_gradients))
+            except NotApplicable:
+                piled = None
+            if piled is not None:
+                yield self._piled_up(lab, piled)
+                return
         for subject in lab.subjects:
             if subject.kind == "train_step":
                 continue
@@ -191,6 +206,41 @@ model.fit(x, y, verbose=0)
             fix=Fix(
                 "Keep the targets as they are and weight the loss of each sample instead, or pass class_weight to fit.",
                 code="return ops.sum(y_true * weights, axis=-1) * categorical_crossentropy(y_true, y_pred)",
+            ),
+        )
+
+    def _piled_up(self, lab: Lab, one: Piled) -> Finding:
+        first, second, third = one.norms
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            title="the optimizer is handed the sum of the gradients of all steps so far",
+            where=one.where or lab.place_of_method("train_step"),
+            measured="1 batch, 3 updates",
+            explanation=(
+                "PyTorch adds each gradient to the one that a weight has stored, and this train_step never clears it. From "
+                "the same weights, on the same batch and with the same random numbers, three updates in a row are handed "
+                f"gradients of length {first:.4g}, {second:.4g} and {third:.4g}. Nothing raises; the longer the training, "
+                "the less the last batch matters."
+            ),
+            evidence={"norms": list(one.norms), "cleared": one.cleared, "steps_for_an_update": one.steps},
+            counterfactual=Counterfactual(
+                change="clear the stored gradients before it",
+                before=third,
+                after=one.cleared,
+                label="gradient in the third update",
+                columns=("as written", "cleared"),
+                rows=(
+                    Row("gradient in the second update", second, one.cleared),
+                    Row("gradient in the first update", first, one.cleared),
+                ),
+            ),
+            fix=Fix(
+                "Clear the gradients before backward()."
+                if one.steps == 1
+                else "Clear the gradients after each update.",
+                code="self.zero_grad()",
             ),
         )
 
