@@ -10,8 +10,9 @@ from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
+    from lossproof.lab.wiring.class_weights import FirstOnly, PositionLooked
     from lossproof.lab.wiring.label_range import Unbounded
-    from lossproof.lab.wiring.labels import FirstOnly, Recoded
+    from lossproof.lab.wiring.labels import Recoded
     from lossproof.lab.wiring.margins import Unsigned
 
 
@@ -31,14 +32,16 @@ and 1; `keras.losses.Hinge` converts 0 and 1, the formula does not: a sample wit
 predicted, so that training can only raise the scores of all. A binary cross-entropy of labels -1 and 1, 1 and 2, or 0 and
 255 is a number like any other, but has no minimum: the surer a prediction, the lower it is, without end. `class_weight`
 looks up one class for each sample, the argmax of its row: of samples with several labels it sees the first, of samples with
-none the class 0.
+none the class 0. Of rows of class numbers, one for each time step, it takes the position of the largest number for the
+class.
 
 **Proof.** The targets are written in the other encoding: the objective then has a value, every sample has a gradient, the
 weights of all labels act, or the loss levels off where predictions are sure. The share of samples that this concerns is
 counted.
 
 **What to do.** `keras.utils.to_categorical(y)`, `y.argmax(axis=-1)`, `y - 1` or labels of 0 and 1, as the finding says;
-for several labels put the weights into the loss, one for each label.
+for several labels put the weights into the loss, one for each label; for class numbers per time step look them up
+yourself, `sample_weight=weights[y]`.
 """
     source = (
         "keras/src/trainers/data_adapters/data_adapter_utils.py, class_weight_to_sample_weights",
@@ -72,8 +75,9 @@ model.fit(x, keras.utils.to_categorical(y, 3), verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.wiring.class_weights import first_label_only, position_looked_up
         from lossproof.lab.wiring.label_range import unbounded_labels
-        from lossproof.lab.wiring.labels import first_label_only, recoded
+        from lossproof.lab.wiring.labels import recoded
         from lossproof.lab.wiring.margins import unsigned_labels
 
         for subject in lab.losses if lab.capture.error is None else ():
@@ -84,8 +88,11 @@ model.fit(x, keras.utils.to_categorical(y, 3), verbose=0)
         if len(lab.compiled.outputs.items) != 1:
             raise NotApplicable("the model has several outputs")
         one = lab.attempt(lambda: lab.once(recoded))
+        looked = lab.attempt(lambda: lab.once(position_looked_up)) if one is None else None
         if one is not None:
             yield self._encoding(lab, one)
+        elif looked is not None:
+            yield self._looked_up(lab, looked)
         elif lab.capture.error is None:
             unbounded = lab.once(unbounded_labels)
             if unbounded is not None:
@@ -200,4 +207,41 @@ model.fit(x, keras.utils.to_categorical(y, 3), verbose=0)
                 after=one.after,
             ),
             fix=Fix("Leave class_weight out, and weight each label in the loss."),
+        )
+
+    def _looked_up(self, lab: Lab, one: PositionLooked) -> Finding:
+        rows, count = one.shape
+        failed = isinstance(one.before, str)
+        follows = (
+            f"It then fails to apply the {rows} weights to one loss per class number: {one.before}."
+            if failed
+            else f"The {rows} weights meet the losses along the axis of the {count} class numbers, which are as many. "
+            f"{one.wrong} of {rows * count} class numbers get another weight than that of their class. Nothing raises."
+        )
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            title="class_weight takes the position of the largest class number in a row for the class",
+            where=lab.capture.where,
+            measured=f"1 batch of {rows}",
+            explanation=(
+                f"The targets are class numbers of shape {one.shape}, {count} for each sample. Keras takes them for one-hot "
+                f"rows and makes one weight per sample, that of the class argmax(row), which is a position. {follows}"
+            ),
+            evidence={
+                "targets": list(one.shape),
+                "with another weight": one.wrong,
+                **({"explains_error": True} if failed else {}),
+            },
+            counterfactual=Counterfactual(
+                change="the weight of its class for each class number",
+                before=one.before,
+                after=one.after,
+            ),
+            fix=Fix(
+                "Leave class_weight out, and look up one weight for each class number.",
+                where=lab.capture.where,
+                code="sample_weight = weights[y]   # weights: one number for each class",
+            ),
         )
