@@ -141,6 +141,79 @@ def test_equal_class_weights_of_tags() -> None:
     assert found(tagger(SIZE), "sparse_categorical_crossentropy", ids(SIZE), class_weight=same) == []
 
 
+# The axis of the classes --------------------------------------------------------------------------------------------
+
+PICTURES = np.random.default_rng(8).integers(0, 3, size=(SIZE, 5, 6))
+CLASSES_FIRST = np.moveaxis(np.eye(3, dtype="float32")[PICTURES], -1, 1)
+"""(SIZE, 3, 5, 6)."""
+
+
+def segmenter(activation: Any = "softmax", shape: tuple[int, ...] = (3, 5, 6)) -> Any:
+    keras.utils.set_random_seed(2)
+    dense = layers.Dense(int(np.prod(shape)))
+    return keras.Sequential([keras.Input((3,)), dense, layers.Reshape(shape), layers.Activation(activation)])
+
+
+def of_classes_last(y_true: Any, y_pred: Any) -> Any:
+    return -ops.sum(y_true * ops.log_softmax(y_pred, axis=-1), axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss"),
+    [
+        ("softmax", "categorical_crossentropy"),
+        (None, keras.losses.CategoricalCrossentropy(from_logits=True)),
+        (None, of_classes_last),
+    ],
+    ids=["probabilities", "logits", "own"],
+)
+def test_classes_first(activation: Any, loss: Any) -> None:
+    (finding,) = found(segmenter(activation), loss, CLASSES_FIRST)
+    assert finding.evidence["classes along axis"] == 1
+    if activation == "softmax":
+        clipped = np.clip(CLASSES_FIRST.astype("float64"), 1e-6, 1.0 - 1e-6)
+        logs = np.log(clipped / clipped.sum(axis=-1, keepdims=True))
+        assert finding.counterfactual.before == pytest.approx(-(CLASSES_FIRST * logs).sum(axis=-1).mean(), rel=0.05)
+    assert finding.counterfactual.after == pytest.approx(0.0, abs=1e-4)
+    assert ("check the softmax" in finding.explanation) == (activation == "softmax")
+
+
+def along_steps(y_true: Any, y_pred: Any) -> Any:
+    return -ops.sum(y_true * ops.log_softmax(y_pred, axis=1), axis=1)
+
+
+ONSETS = np.swapaxes(np.eye(6, dtype="float32")[np.random.default_rng(9).integers(0, 6, size=(SIZE, 4))], 1, 2)
+"""(SIZE, 6, 4): each of four events happens at one of six steps."""
+MATCHES = np.stack([np.eye(6, dtype="float32")[np.random.default_rng(i).permutation(6)[:4]].T for i in range(SIZE)])
+"""(SIZE, 6, 4): each of four things found by another one of six queries; two of them find nothing."""
+ALONG = {
+    "the axis of the classes": (
+        keras.layers.Softmax(axis=1),
+        keras.losses.CategoricalCrossentropy(axis=1),
+        CLASSES_FIRST,
+    ),
+    "one class or not": ("sigmoid", "binary_crossentropy", CLASSES_FIRST),
+    "a regression": (None, "mse", CLASSES_FIRST),
+    "classes last": ("softmax", "categorical_crossentropy", np.moveaxis(CLASSES_FIRST, 1, -1)),
+    "the step of each event": (None, along_steps, ONSETS),
+    "events, each step alone": ("sigmoid", "binary_crossentropy", ONSETS),
+    "queries that may find nothing": (None, of_classes_last, MATCHES),
+    "orders": (
+        "softmax",
+        "categorical_crossentropy",
+        np.stack([np.eye(6)[np.roll(np.arange(6), i)] for i in range(SIZE)]),
+    ),
+    "angles between rows": (None, "cosine_similarity", CLASSES_FIRST),
+    "shares of a whole": ("softmax", "kl_divergence", CLASSES_FIRST),
+}
+
+
+@pytest.mark.parametrize("name", ALONG)
+def test_the_axis_that_is_meant(name: str) -> None:
+    activation, loss, y = ALONG[name]
+    assert not found(segmenter(activation, y.shape[1:]), loss, y.astype("float32"))
+
+
 LOGITS = keras.losses.BinaryCrossentropy(from_logits=True)
 TWO_LABELS = {
     "-1 and 1": ("sigmoid", "binary_crossentropy", 2.0 * TAGS - 1.0),

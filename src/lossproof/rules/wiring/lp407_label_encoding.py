@@ -10,6 +10,7 @@ from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
+    from lossproof.lab.wiring.class_axis import ClassAxis
     from lossproof.lab.wiring.class_weights import FirstOnly, PositionLooked
     from lossproof.lab.wiring.label_range import Unbounded
     from lossproof.lab.wiring.labels import Recoded
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class LabelEncoding(Rule):
-    """Class numbers for one-hot rows or from 1, labels other than a loss of two is for, class weights on several labels."""
+    """Class numbers for one-hot rows or from 1, classes on another axis, labels of two, weights on several labels."""
 
     code = "LP407"
     name = "label-encoding"
@@ -33,11 +34,12 @@ predicted, so that training can only raise the scores of all. A binary cross-ent
 255 is a number like any other, but has no minimum: the surer a prediction, the lower it is, without end. `class_weight`
 looks up one class for each sample, the argmax of its row: of samples with several labels it sees the first, of samples with
 none the class 0. Of rows of class numbers, one for each time step, it takes the position of the largest number for the
-class.
+class. And a categorical cross-entropy takes the last axis for the classes: of one-hot targets with the classes first it
+compares the columns of an image.
 
 **Proof.** The targets are written in the other encoding: the objective then has a value, every sample has a gradient, the
-weights of all labels act, or the loss levels off where predictions are sure. The share of samples that this concerns is
-counted.
+weights of all labels act, perfect predictions cost nothing, or the loss levels off where predictions are sure. The share of
+samples that this concerns is counted.
 
 **What to do.** `keras.utils.to_categorical(y)`, `y.argmax(axis=-1)`, `y - 1` or labels of 0 and 1, as the finding says;
 for several labels put the weights into the loss, one for each label; for class numbers per time step look them up
@@ -75,6 +77,7 @@ model.fit(x, keras.utils.to_categorical(y, 3), verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.wiring.class_axis import class_axis
         from lossproof.lab.wiring.class_weights import first_label_only, position_looked_up
         from lossproof.lab.wiring.label_range import unbounded_labels
         from lossproof.lab.wiring.labels import recoded
@@ -85,6 +88,10 @@ model.fit(x, keras.utils.to_categorical(y, 3), verbose=0)
             if unsigned is not None:
                 yield self._margin(lab, unsigned)
                 return
+        turned = lab.once(class_axis) if lab.capture.error is None else None
+        if turned is not None:
+            yield self._axis(lab, turned)
+            return
         if len(lab.compiled.outputs.items) != 1:
             raise NotApplicable("the model has several outputs")
         one = lab.attempt(lambda: lab.once(recoded))
@@ -207,6 +214,42 @@ model.fit(x, keras.utils.to_categorical(y, 3), verbose=0)
                 after=one.after,
             ),
             fix=Fix("Leave class_weight out, and weight each label in the loss."),
+        )
+
+    def _axis(self, lab: Lab, one: ClassAxis) -> Finding:
+        name, axis, shape = one.subject.name, one.axis, one.shape
+        outputs = (
+            " The outputs are probabilities along the last axis as well: check the softmax." if one.outputs else ""
+        )
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            title=f"the targets are one-hot along axis {axis}, and the loss takes the last axis for the classes",
+            where=lab.place(one.subject),
+            measured=f"1 batch of {one.subject.batch_size}",
+            explanation=(
+                f"The targets {shape} have a single 1 along axis {axis}, of size {shape[axis]}; along the last axis, of size "
+                f"{shape[-1]}, they add up to {one.sums[0]:g} to {one.sums[1]:g}. {name} compares along the last axis: what "
+                f"lies there competes for one 1, and a perfect model does not have the lowest loss.{outputs} Nothing raises."
+            ),
+            evidence={
+                "subject": name,
+                "classes along axis": axis,
+                "shape": list(shape),
+                "sums along the last": one.sums,
+            },
+            counterfactual=Counterfactual(
+                change=f"axis {axis} of targets and predictions moved to the end",
+                before=one.before,
+                after=one.after,
+                label="loss of perfect predictions",
+                columns=("as written", "classes last"),
+            ),
+            fix=Fix(
+                f"Give the loss, and the softmax before it, the axis of the classes (`axis={axis}`), or move the classes to "
+                "the end."
+            ),
         )
 
     def _looked_up(self, lab: Lab, one: PositionLooked) -> Finding:
