@@ -24,10 +24,14 @@ class Recoded:
     classes: int
     before: float | str
     after: float
-    unseen: int
-    """Samples whose label names no output, and that get no gradient."""
+    lost: int
+    """Samples on which a label is lost: it names no output and gives no gradient, say."""
     count: int
     code: str
+    follows: str
+    """What the loss makes of the targets as given; what Keras says, where it fails."""
+    losing: str = ""
+    """What `lost` counts."""
 
 
 def recoded(lab: Lab) -> Recoded | None:
@@ -65,7 +69,10 @@ def _refused(lab: Lab, target: np.ndarray, shape: tuple[int, ...], classes: int)
     for given, assumed, values, code in tries:
         wired = compiled.attempt({"y": values}, with_metrics=False)
         if wired is not None:
-            return Recoded(given, assumed, classes, in_words(failure), wired.total, 0, len(target), code)
+            told = in_words(failure)
+            return Recoded(
+                given, assumed, classes, told, wired.total, 0, len(target), code, f"Keras fails with {told}."
+            )
     return None
 
 
@@ -98,6 +105,9 @@ def _shifted(lab: Lab, target: np.ndarray, shape: tuple[int, ...], classes: int)
         int(unseen.sum()),
         int(unseen.size),
         "y = y - 1",
+        f"Label {classes} names none of the {classes} outputs: its {int(unseen.sum())} of {unseen.size} samples on this batch "
+        "get no gradient, and every other class is trained as the one after it. Nothing raises.",
+        "samples without a gradient",
     )
 
 

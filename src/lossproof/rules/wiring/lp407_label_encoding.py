@@ -35,7 +35,8 @@ predicted, so that training can only raise the scores of all. A binary cross-ent
 looks up one class for each sample, the argmax of its row: of samples with several labels it sees the first, of samples with
 none the class 0. Of rows of class numbers, one for each time step, it takes the position of the largest number for the
 class. And a categorical cross-entropy takes the last axis for the classes: of one-hot targets with the classes first it
-compares the columns of an image.
+compares the columns of an image. `keras.losses.CTC` takes class 0 for the blank and for the end of a sequence: of classes
+counted from 0, as in `ctc_batch_cost`, the first is never read, and the labels at the end of its sequences do not count.
 
 **Proof.** The targets are written in the other encoding: the objective then has a value, every sample has a gradient, the
 weights of all labels act, perfect predictions cost nothing, or the loss levels off where predictions are sure. The share of
@@ -77,6 +78,7 @@ model.fit(x, keras.utils.to_categorical(y, 3), verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.wiring.blank import blank_taken
         from lossproof.lab.wiring.class_axis import class_axis
         from lossproof.lab.wiring.class_weights import first_label_only, position_looked_up
         from lossproof.lab.wiring.label_range import unbounded_labels
@@ -95,6 +97,8 @@ model.fit(x, keras.utils.to_categorical(y, 3), verbose=0)
         if len(lab.compiled.outputs.items) != 1:
             raise NotApplicable("the model has several outputs")
         one = lab.attempt(lambda: lab.once(recoded))
+        if one is None and lab.capture.error is None:
+            one = lab.once(blank_taken)
         looked = lab.attempt(lambda: lab.once(position_looked_up)) if one is None else None
         if one is not None:
             yield self._encoding(lab, one)
@@ -111,12 +115,6 @@ model.fit(x, keras.utils.to_categorical(y, 3), verbose=0)
 
     def _encoding(self, lab: Lab, one: Recoded) -> Finding:
         failed = isinstance(one.before, str)
-        what = (
-            f"Keras fails with {one.before}."
-            if failed
-            else f"Label {one.classes} names none of the {one.classes} outputs: its {one.unseen} of {one.count} samples "
-            "on this batch get no gradient, and every other class is trained as the one after it. Nothing raises."
-        )
         return Finding(
             code=self.code,
             name=self.name,
@@ -124,12 +122,12 @@ model.fit(x, keras.utils.to_categorical(y, 3), verbose=0)
             title=f"the labels are {one.given}, and the loss assumes {one.assumed}",
             where=lab.capture.where,
             measured=f"1 batch of {one.count}",
-            explanation=f"The targets are {one.given}; the loss assumes {one.assumed}. {what}",
+            explanation=f"The targets are {one.given}; the loss assumes {one.assumed}. {one.follows}",
             evidence={
                 "given": one.given,
                 "assumed": one.assumed,
                 "classes": one.classes,
-                "samples without gradient": one.unseen,
+                **({one.losing: one.lost} if one.losing else {}),
                 **({"explains_error": True} if failed else {}),
             },
             counterfactual=Counterfactual(
@@ -137,7 +135,7 @@ model.fit(x, keras.utils.to_categorical(y, 3), verbose=0)
                 before=one.before,
                 after=one.after,
                 columns=("as written", "recoded"),
-                rows=() if failed else (Row("samples without a gradient", one.unseen, 0),),
+                rows=(Row(one.losing, one.lost, 0),) if one.losing else (),
             ),
             fix=Fix(f"Give the labels as {one.assumed}.", where=lab.capture.where, code=one.code),
         )
