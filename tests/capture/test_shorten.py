@@ -289,6 +289,37 @@ def test_evaluation_is_cut(watch: Watch) -> None:
     assert counts.batches == 2
 
 
+@pytest.mark.parametrize(("asked", "trained", "validated"), [({}, 32, 32), ({"steps_per_epoch": 4}, 25, 32)], ids=str)
+@pytest.mark.parametrize("held_out", [False, True])
+def test_batches_have_the_size_that_they_have_uncut(
+    watch: Watch, asked: dict[str, Any], trained: int, validated: int, held_out: bool
+) -> None:
+    """Keras makes two batches of all the data where it is told the number of steps alone."""
+    sizes: dict[str, list[int]] = {"train": [], "test": []}
+
+    class Sizes(keras.Model):
+        def compute_loss(
+            self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+        ) -> Any:
+            sizes["train" if training else "test"].append(int(y.shape[0]))
+            return super().compute_loss(x, y, y_pred, sample_weight)
+
+    inputs = keras.Input((3,))
+    model = Sizes(inputs, layers.Dense(1)(inputs))
+    model.compile(optimizer="sgd", loss="mse", run_eagerly=True, jit_compile=False)
+    rows = 125 if held_out else 100
+    x = np.ones((rows, 3), dtype="float32")
+    own = {"validation_split": 0.2} if held_out else {"validation_data": (x[:90], x[:90, :1])}
+    if held_out:
+        validated = min(validated, 25)
+    model.fit(x, x[:, :1], verbose=0, shuffle=False, **own, **asked)
+    assert set(sizes["train"]) == {trained}
+    assert sizes["test"][-1] == validated
+    sizes["test"].clear()
+    model.evaluate(x, x[:, :1], verbose=0)
+    assert sizes["test"][-1] == 32
+
+
 def test_slow_steps_end_the_call_and_the_history_is_whole(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lossproof.capture.shorten.SLOW_SECONDS", 0.0)
     told, model = Told(), compiled()

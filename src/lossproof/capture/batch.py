@@ -59,6 +59,18 @@ def count_batches(x: Any, batch_size: int | None = None, held_out: float = 0.0) 
         return None
 
 
+def own_batch_size(x: Any, batch_size: int | None, steps: int | None, held_out: float = 0.0) -> int | None:
+    """The batch size of an uncut call; None where the data are no arrays, and come in batches of their own.
+
+    Keras makes batches out of arrays by the number of steps where it is told that alone: cut to two steps, each would be
+    half of the data.
+    """
+    count = count_rows(x) if x is not None and in_memory(x) else None
+    if batch_size or not count:
+        return batch_size
+    return -(-int(count * (1.0 - held_out)) // steps) if steps else ROWS
+
+
 def take_rows(data: Any, rows: np.ndarray) -> Any:
     """The given rows of every array of some nested data, copied; pandas objects stay pandas objects."""
 

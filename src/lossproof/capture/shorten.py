@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from lossproof.capture.batch import count_batches
+from lossproof.capture.batch import ROWS, count_batches, own_batch_size
 from lossproof.capture.userfiles import is_user_function
 
 EPOCHS_WITH_CALLBACKS = 3
@@ -49,9 +49,14 @@ class Shortened:
         if batches is not None and batches % steps and self.epochs * steps > batches:
             steps = batches  # or Keras warns, in the middle of an epoch, that the data ran out
         self.steps = steps
-        self.arguments = {**arguments, "steps_per_epoch": steps}
+        size = own_batch_size(
+            arguments.get("x"), arguments.get("batch_size"), arguments.get("steps_per_epoch"), held_out
+        )
+        self.arguments = {**arguments, "steps_per_epoch": steps, "batch_size": size}
         if arguments.get("validation_data") is not None or held_out:
             self.arguments["validation_steps"] = 1
+            if size and not arguments.get("batch_size") and not arguments.get("validation_batch_size"):
+                self.arguments["validation_batch_size"] = ROWS
             if self._validations(range(self.first, self.end)):
                 self.arguments["validation_freq"] = 1
 

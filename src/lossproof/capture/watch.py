@@ -19,7 +19,7 @@ import numpy as np
 
 import lossproof.objective.saved  # noqa: F401 - a script may load a Trainer; outside of a check, its imports see to that
 from lossproof import keras_private
-from lossproof.capture.batch import Recorded, copy_batch, count_batches
+from lossproof.capture.batch import Recorded, copy_batch, count_batches, own_batch_size
 from lossproof.capture.compiles import Compiles
 from lossproof.capture.copies import copies, copy_of
 from lossproof.capture.files import noting_loads, noting_saves
@@ -258,8 +258,9 @@ class Watch:
     ) -> tuple[Shortened | None, dict[str, Any]]:
         """The arguments with which Keras is called, and how they cut the call; what is changed, the stack puts back."""
         if capture.call == "evaluate" and self.shorten:
-            batches = arguments.get("steps") or count_batches(arguments.get("x"), arguments.get("batch_size"))
-            return None, {**arguments, "steps": few(batches)}
+            x, size, steps = (arguments.get(key) for key in ("x", "batch_size", "steps"))
+            batches = steps or count_batches(x, size)
+            return None, {**arguments, "steps": few(batches), "batch_size": own_batch_size(x, size, steps)}
         if capture.call != "fit":
             return None, arguments
         ours: list[keras.callbacks.Callback] = [Observer(capture, self._quietly)]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+HALF_OF_THE_DIGITS = float(np.sqrt(np.finfo("float32").eps))
+"""Values that agree to this are called equal: what a user's float32 arithmetic may lose in a few ill-conditioned steps."""
+
 
 def rounding(dtype: str, magnitude: float, terms: int) -> float:
     """A bound for the rounding error of a sum of `terms` numbers in `dtype`.

@@ -121,6 +121,87 @@ def test_a_root_of_the_mean_is_a_number_too() -> None:
     assert found.counterfactual.after == pytest.approx(np.mean(np.sqrt(rows) * WEIGHTS), rel=1e-5)
 
 
+# Within a sample ----------------------------------------------------------------------------------------------------
+
+STEPS = np.stack([Y, -Y, 2.0 * Y, Y - 1.0, 0.5 * Y], axis=1)
+"""(SIZE, 5, 3)."""
+STEP_WEIGHTS = np.random.default_rng(3).uniform(0.0, 2.0, size=(SIZE, 5)).astype("float32")
+
+
+def steps_model() -> keras.Model:
+    return keras.Sequential([keras.Input((4,)), layers.Dense(15), layers.Reshape((5, 3))])
+
+
+def over_steps(y_true: Any, y_pred: Any) -> Any:
+    return ops.mean(ops.square(y_true - y_pred), axis=(1, 2))
+
+
+@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("weights", [STEP_WEIGHTS, STEP_WEIGHTS[..., None]], ids=["(B, T)", "(B, T, 1)"])
+def test_weights_of_steps_act_on_a_mean_over_steps_by_their_mean(name: str, weights: np.ndarray) -> None:
+    def kept(y_true: Any, y_pred: Any) -> Any:  # (B, 1): Keras lets it meet (B, T)
+        return ops.mean(over_steps(y_true, y_pred)[:, None], axis=-1, keepdims=True)
+
+    model = compiled(steps_model(), WAYS[name](kept if weights.ndim == 2 else lambda t, p: kept(t, p)[..., None]))
+    found = error_of(model, STEPS, weights)
+    errors = np.mean((predicted(model) - STEPS) ** 2, axis=-1)
+    assert found.counterfactual.before == pytest.approx(
+        np.mean(errors.mean(axis=1) * STEP_WEIGHTS.mean(axis=1)), rel=1e-5
+    )
+    assert found.counterfactual.after == pytest.approx(np.mean(errors * STEP_WEIGHTS), rel=1e-5)
+    (dealt,) = found.counterfactual.rows
+    assert dealt.before == pytest.approx(found.counterfactual.before, rel=1e-5)
+    assert dealt.after == pytest.approx(np.mean(errors * np.roll(STEP_WEIGHTS, 1, axis=1)), rel=1e-5)
+    assert "axis 1" in found.title
+
+
+def test_the_expression_that_gives_up_the_steps_is_named() -> None:
+    model = compiled(steps_model(), lambda t, p: ops.mean(ops.square(t - p), axis=1)[..., :1])
+    found = error_of(model, STEPS, STEP_WEIGHTS)
+    assert found.where is not None
+    assert found.where.expression == "ops.mean(ops.square(t - p), axis=1)"
+
+
+def test_one_of_two_inner_axes() -> None:
+    """Weights of pixels, and a loss that has averaged over the columns."""
+    images = np.random.default_rng(5).normal(size=(SIZE, 4, 6, 1)).astype("float32")
+    weights = np.random.default_rng(6).uniform(0.0, 2.0, size=(SIZE, 4, 6)).astype("float32")
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(24), layers.Reshape((4, 6, 1))])
+    found = error_of(compiled(model, lambda t, p: ops.mean(ops.square(t - p), axis=2)), images, weights)
+    errors = ((predicted(model) - images) ** 2)[..., 0]
+    assert "axis 2" in found.title
+    assert found.counterfactual.after == pytest.approx(np.mean(errors * weights), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_a_value_for_each_step_is_weighted(name: str) -> None:
+    assert findings(compiled(steps_model(), WAYS[name](each)), STEPS, STEP_WEIGHTS) == []
+
+
+def test_weights_of_rows_written_out_for_each_step() -> None:
+    repeated = np.repeat(WEIGHTS[:, None], 5, axis=1)
+    loss = lambda t, p: over_steps(t, p)[:, None]  # noqa: E731
+    assert findings(compiled(steps_model(), loss), STEPS, repeated) == []
+
+
+def test_the_order_of_steps_matters() -> None:
+    """A loss of jumps has no value for one step."""
+
+    def jumps(y_true: Any, y_pred: Any) -> Any:
+        error = y_true - y_pred
+        return ops.mean(ops.square(error[:, 1:] - 0.5 * error[:, :-1]), axis=(1, 2))[:, None]
+
+    assert findings(compiled(steps_model(), jumps), STEPS, STEP_WEIGHTS) == []
+
+
+def test_a_step_uses_what_came_before_it_and_its_own_weight() -> None:
+    def smoothed(y_true: Any, y_pred: Any) -> Any:
+        before = ops.concatenate([y_pred[:, :1], y_pred[:, :-1]], axis=1)
+        return ops.mean(ops.square(y_true - 0.5 * (y_pred + before)), axis=-1)
+
+    assert findings(compiled(steps_model(), smoothed), STEPS, STEP_WEIGHTS) == []
+
+
 # Innocent -----------------------------------------------------------------------------------------------------------
 
 

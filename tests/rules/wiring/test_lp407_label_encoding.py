@@ -94,6 +94,53 @@ def test_class_weights_see_the_first_label() -> None:
     assert finding.evidence["with another weight"] == int((meant != table[TAGS.argmax(axis=-1)]).sum())
 
 
+def tagger(steps: int) -> Any:
+    keras.utils.set_random_seed(2)
+    dense = layers.Dense(steps * CLASSES)
+    return keras.Sequential([keras.Input((3,)), dense, layers.Reshape((steps, CLASSES)), layers.Softmax()])
+
+
+def ids(steps: int) -> np.ndarray:
+    return np.random.default_rng(4).integers(0, CLASSES, size=(SIZE, steps)).astype("int32")
+
+
+def test_class_weights_of_tags_are_looked_up_by_position() -> None:
+    """Nothing raises where the batch is as long as a sample; the (B,) weights then run along the steps."""
+    y, table, net = ids(SIZE), np.array(list(WEIGHTS.values())), tagger(SIZE)
+    (finding,) = found(net, "sparse_categorical_crossentropy", y, class_weight=WEIGHTS)
+    p = np.asarray(net.predict(X, verbose=0), "float64")
+    losses = -np.log(np.take_along_axis(p, y[..., None], axis=-1))[..., 0]
+    positions = y.argmax(axis=-1)
+    given = np.where(positions < CLASSES, table[np.minimum(positions, CLASSES - 1)], 1.0)
+    assert finding.counterfactual.after == pytest.approx(np.mean(losses * table[y]), rel=1e-5)
+    assert finding.counterfactual.before == pytest.approx(np.mean(losses * given[None, :]), rel=1e-5)
+    assert finding.evidence["with another weight"] == int((table[y] != given[:, None]).sum())
+
+
+def test_weights_that_cannot_be_applied_to_tags(caught: Caught) -> None:
+    y, net = ids(5), tagger(5)
+    loss = "sparse_categorical_crossentropy"
+    (finding,) = caught("LP407", net, X, y, {"loss": loss}, batch_size=SIZE, class_weight=WEIGHTS)
+    assert finding.evidence["explains_error"]
+    p = np.asarray(net.predict(X, verbose=0), "float64")
+    losses = -np.log(np.take_along_axis(p, y[..., None], axis=-1))[..., 0]
+    assert finding.counterfactual.after == pytest.approx(
+        np.mean(losses * np.array(list(WEIGHTS.values()))[y]), rel=1e-5
+    )
+
+
+def test_weights_looked_up_for_each_tag() -> None:
+    y = ids(SIZE)
+    weights = np.array(list(WEIGHTS.values()), dtype="float32")[y]
+    report = found(tagger(SIZE), "sparse_categorical_crossentropy", y, sample_weight=weights)
+    assert report == []
+
+
+def test_equal_class_weights_of_tags() -> None:
+    same = dict.fromkeys(range(CLASSES), 1.0)
+    assert found(tagger(SIZE), "sparse_categorical_crossentropy", ids(SIZE), class_weight=same) == []
+
+
 LOGITS = keras.losses.BinaryCrossentropy(from_logits=True)
 TWO_LABELS = {
     "-1 and 1": ("sigmoid", "binary_crossentropy", 2.0 * TAGS - 1.0),

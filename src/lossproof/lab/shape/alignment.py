@@ -167,7 +167,7 @@ def _dealt(lab: Lab, alignment: Alignment, subject: Subject) -> Subject:
 
 def perfect(lab: Lab, alignment: Alignment) -> tuple[float, float] | None:
     """Both values with perfect predictions; None where it is not known which those are."""
-    target = None if alignment.field != "y_true" else _perfect(lab, alignment.subject)
+    target = None if alignment.field != "y_true" else perfect_prediction(lab, alignment.subject)
     return None if target is None else _both(lab, alignment, target)
 
 
@@ -177,7 +177,7 @@ def _both(lab: Lab, alignment: Alignment, y_pred: Any) -> tuple[float, float] | 
     return None if None in values else (values[0], values[1])
 
 
-def _perfect(lab: Lab, subject: Subject) -> Any:
+def perfect_prediction(lab: Lab, subject: Subject) -> Any:
     """The targets themselves; for class ids, nearly all of the probability on the class."""
     target = onto_targets(subject, 0)
     shape = shape_of(subject.y_pred)
@@ -202,7 +202,7 @@ def beaten_by_a_constant(lab: Lab, alignment: Alignment) -> bool | None:
         None where it is not known which predictions are perfect.
     """
     subject = alignment.subject
-    target = None if alignment.field != "y_true" else _perfect(lab, subject)
+    target = None if alignment.field != "y_true" else perfect_prediction(lab, subject)
     best = None if target is None else _both(lab, alignment, target)
     if best is None:
         return None
@@ -231,13 +231,13 @@ def pairing(lab: Lab, alignment: Alignment) -> Pairing:
     of whose sides come from the tensor, as in a comparison of labels with each other. Where turning the tensor makes
     new pairs, it is not what was meant.
     """
-    written, aligned = _broadcasts(lab, alignment.subject), _broadcasts(lab, alignment.aligned)
+    written, aligned = meetings_of_rows(lab, alignment.subject), meetings_of_rows(lab, alignment.aligned)
     known = {_identity(event) for event in aligned}
     gone = [event for event in written if _identity(event) not in known and _of_unequal_rank(event)]
     if gone and not known - {_identity(event) for event in written}:
         other = lab.attempt(lambda: lab.trace(_dealt(lab, alignment, alignment.subject)))
-        one_sided = (event for event in gone if other is not None and _one_sided(lab, event, other))
-        return Pairing(next(one_sided, None), seen=True)
+        mistaken = (event for event in gone if other is not None and _one_sided(lab, event, other))
+        return Pairing(next(mistaken, None), seen=True)
     return Pairing(None, seen=bool(written))
 
 
@@ -247,7 +247,7 @@ def rows_that_meet(lab: Lab, subject: Subject, order: np.ndarray) -> Event | Non
     other = lab.attempt(lambda: lab.trace(subject.changed(y_true=y_true)))
     if other is None:
         return None
-    return next((event for event in _broadcasts(lab, subject) if _one_sided(lab, event, other)), None)
+    return next((event for event in meetings_of_rows(lab, subject) if _one_sided(lab, event, other)), None)
 
 
 def _of_unequal_rank(event: Event) -> bool:
@@ -274,7 +274,7 @@ def _identity(event: Event) -> object:
     return event.place, event.kind, event.depth
 
 
-def _broadcasts(lab: Lab, subject: Subject) -> list[Event]:
+def meetings_of_rows(lab: Lab, subject: Subject) -> list[Event]:
     """The expressions of the user's code in which two batch axes meet."""
     size = subject.batch_size
     trace = lab.attempt(lambda: lab.trace(subject))

@@ -14,17 +14,17 @@ from lossproof.capture.place import place_of_function
 from lossproof.capture.userfiles import is_user_file
 from lossproof.lab.lab import Lab
 from lossproof.lab.localize.shapes import shape_of
-from lossproof.lab.noise import differs
+from lossproof.lab.noise import HALF_OF_THE_DIGITS, differs
 from lossproof.lab.predictions import float_leaves, look_here, tensor_like
 from lossproof.lab.restated import bare
+from lossproof.lab.shape.over_batch import over_batch
 from lossproof.lab.subject import Subject
 
-HALF_OF_THE_DIGITS = float(np.sqrt(np.finfo("float32").eps))
-"""Values that agree to this are called equal: what a user's float32 arithmetic may lose in a few ill-conditioned steps."""
-Kind = Literal["batching", "wanted", "function of a mean"]
+Kind = Literal["batching", "wanted", "function of a mean", "wrong axis"]
 """
 `batching`: a loss of single rows was meant, and changes with how they are batched. `wanted`: rows are compared with each
-other. `function of a mean`: the root of a mean, say; within a batch it has the same minimum as the mean.
+other. `function of a mean`: the root of a mean, say; within a batch it has the same minimum as the mean. `wrong axis`: each
+feature is normalised over the rows, where one value per row is returned.
 """
 
 
@@ -50,6 +50,8 @@ class Coupling:
     """Whether the others act by their targets, not by their predictions."""
     own: bool
     """Whether the function is the user's."""
+    exchanged: float | None
+    """Of a wrong axis: the loss with rows and features exchanged."""
 
 
 def coupling(lab: Lab, subject: Subject) -> Coupling | None:
@@ -136,9 +138,10 @@ def _classified(lab: Lab, subject: Subject, deal: Deal, written: np.ndarray, dea
     elif meaningful and not _selects(written, dealt):
         perfect = _perfect_in_every_batch(lab, deal, float(values.min()))
         kind = "batching" if perfect is not None and _pairs_rows(lab, deal) else "wanted"
+    exchanged = over_batch(lab, deal.subject) if kind == "wanted" else None
     return Coupling(
         subject=subject,
-        kind=kind,
+        kind=kind if exchanged is None else "wrong axis",
         one_way=float(values[0].mean()),
         other_way=float(values[1].mean()),
         size=size,
@@ -148,6 +151,7 @@ def _classified(lab: Lab, subject: Subject, deal: Deal, written: np.ndarray, dea
         perfect=perfect,
         targets_only=targets_only,
         own=_is_own(subject),
+        exchanged=exchanged,
     )
 
 

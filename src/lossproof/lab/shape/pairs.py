@@ -11,7 +11,7 @@ import numpy as np
 from lossproof.lab.lab import Lab
 from lossproof.lab.localize.events import Event
 from lossproof.lab.noise import differs
-from lossproof.lab.shape.alignment import onto_targets, rows_that_meet
+from lossproof.lab.shape.alignment import perfect_prediction, rows_that_meet
 from lossproof.lab.subject import Subject, take
 
 DEALS = 3
@@ -32,7 +32,7 @@ class AllPairs:
     after: float
     """The mean of the losses of each row alone, where there is only one target to be held against."""
     after_dealt: float
-    perfect: tuple[float, float] | None
+    perfect: tuple[float, float]
     """As written and row by row, with predictions equal to the targets."""
 
 
@@ -65,12 +65,10 @@ def all_pairs(lab: Lab, subject: Subject) -> AllPairs | None:
     event = lab.attempt(lambda: rows_that_meet(lab, subject, deals[0]))
     if event is None:
         return None
-    target = onto_targets(subject, 0)
-    perfect = None
-    if target is not None:
-        perfect = _both(lab, subject.changed(y_pred=target))
-        if perfect is None or not _beaten(lab, subject, target, perfect):
-            return None
+    target = perfect_prediction(lab, subject)
+    perfect = None if target is None else _both(lab, subject.changed(y_pred=target))
+    if perfect is None or not _beaten(lab, subject, target, perfect):
+        return None  # such as a distance between a column of the targets and the predictions
     return AllPairs(event, before, float(dealt[0] or 0.0), after, after_dealt, perfect)
 
 

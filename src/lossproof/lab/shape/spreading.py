@@ -12,9 +12,8 @@ import numpy as np
 from lossproof.lab.lab import Lab
 from lossproof.lab.localize.events import Event
 from lossproof.lab.localize.shapes import shape_of, tensors
-from lossproof.lab.noise import differs
+from lossproof.lab.noise import HALF_OF_THE_DIGITS, differs
 from lossproof.lab.predictions import look_here, tensor_like
-from lossproof.lab.shape.coupling import HALF_OF_THE_DIGITS
 from lossproof.lab.subject import LossSubject, Subject, take
 
 

@@ -12,8 +12,9 @@ import numpy as np
 from lossproof.lab.lab import Lab
 from lossproof.lab.listen import listening
 from lossproof.lab.localize.shapes import shape_of
+from lossproof.lab.noise import HALF_OF_THE_DIGITS
 from lossproof.lab.predictions import tensor_like
-from lossproof.lab.shape.coupling import HALF_OF_THE_DIGITS, perfect_predictions
+from lossproof.lab.shape.coupling import perfect_predictions
 from lossproof.lab.subject import LossSubject
 from lossproof.lab.subjects import loss_subject
 

@@ -10,8 +10,8 @@ import numpy as np
 from lossproof.capture.batch import in_memory
 from lossproof.lab.failure import in_words, same_failure
 from lossproof.lab.lab import Lab
-from lossproof.lab.noise import differs
 from lossproof.lab.predictions import look
+from lossproof.lab.wiring.class_weights import one_hot
 from lossproof.lab.wiring.outputs import as_numpy
 
 
@@ -24,21 +24,14 @@ class Recoded:
     classes: int
     before: float | str
     after: float
-    unseen: int
-    """Samples whose label names no output, and that get no gradient."""
+    lost: int
+    """Samples on which a label is lost: it names no output and gives no gradient, say."""
     count: int
     code: str
-
-
-@dataclass(frozen=True)
-class FirstOnly:
-    """`class_weight` on samples with several labels, or with none: the first label's weight alone acts."""
-
-    rows: int
-    count: int
-    before: float
-    after: float
-    """The loss with the mean weight of each sample's labels."""
+    follows: str
+    """What the loss makes of the targets as given; what Keras says, where it fails."""
+    losing: str = ""
+    """What `lost` counts."""
 
 
 def recoded(lab: Lab) -> Recoded | None:
@@ -70,13 +63,16 @@ def _refused(lab: Lab, target: np.ndarray, shape: tuple[int, ...], classes: int)
             tries.append(("class numbers", "one-hot rows", hot, code))
         if _counted_from_one(lab, flat, classes):
             tries.append((f"class numbers from 1 to {classes}", f"0 to {classes - 1}", target - 1, "y = y - 1"))
-    elif target.shape == shape and _one_hot(target):
+    elif target.shape == shape and one_hot(target):
         numbers = target.argmax(axis=-1).astype("int32")
         tries.append(("one-hot rows", "class numbers", numbers, "y = y.argmax(axis=-1)"))
     for given, assumed, values, code in tries:
         wired = compiled.attempt({"y": values}, with_metrics=False)
         if wired is not None:
-            return Recoded(given, assumed, classes, in_words(failure), wired.total, 0, len(target), code)
+            told = in_words(failure)
+            return Recoded(
+                given, assumed, classes, told, wired.total, 0, len(target), code, f"Keras fails with {told}."
+            )
     return None
 
 
@@ -109,6 +105,9 @@ def _shifted(lab: Lab, target: np.ndarray, shape: tuple[int, ...], classes: int)
         int(unseen.sum()),
         int(unseen.size),
         "y = y - 1",
+        f"Label {classes} names none of the {classes} outputs: its {int(unseen.sum())} of {unseen.size} samples on this batch "
+        "get no gradient, and every other class is trained as the one after it. Nothing raises.",
+        "samples without a gradient",
     )
 
 
@@ -121,39 +120,8 @@ def _numbers(target: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
     return target
 
 
-def _one_hot(target: np.ndarray) -> bool:
-    return bool(np.isin(target, (0, 1)).all() and (target.sum(axis=-1) == 1).all())
-
-
 def _counted_from_one(lab: Lab, flat: np.ndarray, classes: int) -> bool:
     """Whether the labels of all data run from 1 to the number of classes."""
     data = lab.capture.data
     whole = as_numpy(data["y"]) if in_memory(data.get("y")) and not keras.tree.is_nested(data["y"]) else flat
     return bool(whole.min() == 1 and whole.max() == classes)
-
-
-def first_label_only(lab: Lab) -> FirstOnly | None:
-    """Whether `class_weight` meets samples that have several labels."""
-    weights = lab.capture.data.get("class_weight")
-    if not isinstance(weights, dict) or not weights or len(lab.losses) != 1 or lab.batch.sample_weight is None:
-        return None
-    (subject,) = lab.losses
-    target, given = lab.number(lab.batch.y), lab.number(lab.batch.sample_weight).reshape(-1)
-    if target.ndim != 2 or target.shape[1] < 2 or not np.isin(target, (0, 1)).all() or _one_hot(target):
-        return None
-    table = np.array([float(weights.get(i, 1.0)) for i in range(target.shape[1])])
-    if given.shape != target.shape[:1] or not np.allclose(given, table[target.argmax(axis=-1)], rtol=1e-5):
-        return None
-    labels = target.sum(axis=-1)
-    meant = np.where(labels > 0, (target * table).sum(axis=-1) / np.maximum(labels, 1.0), 1.0)
-    odd = ~np.isclose(meant, given)
-    if not odd.any():
-        return None
-
-    def at(values: np.ndarray) -> float:
-        return lab.value(subject.changed(sample_weight=lab.backend.tensor(values.astype("float32"))))
-
-    before, after = at(given), at(meant)
-    if not np.isfinite([before, after]).all() or not differs(before, after, terms=target.size):
-        return None
-    return FirstOnly(int(odd.sum()), len(target), before, after)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
     from lossproof.lab.localize.events import Event
     from lossproof.lab.shape.alignment import Alignment
+    from lossproof.lab.shape.misaligned import Misaligned
     from lossproof.lab.shape.pairs import AllPairs
     from lossproof.lab.subject import Subject
 
@@ -38,7 +39,8 @@ a `train_step`.
 is another one. As written, the value does not follow when the targets are dealt to other rows. Where the loss makes the
 pairs itself (an `expand_dims` too many), it is held against the mean of its values on single rows, and a model that
 predicts the same for all rows is as good as a perfect one: a distance between sets, which pairs all rows on purpose, is
-smallest for the perfect one.
+smallest for the perfect one. Where a column of the targets meets the predictions inside of the loss, the axis that one of
+them lacks is added there: the value as written is the mean, or the sum, over all ways to deal that column to the rows.
 
 **What to do.** Give the targets a last axis of 1 (`y[:, None]`), or reshape `y_true` to the shape of `y_pred` inside the
 loss.
@@ -87,6 +89,7 @@ model.fit(x, y, verbose=0)
 
     def check(self, lab: Lab) -> Iterator[Finding]:
         from lossproof.lab.shape.alignment import alignments
+        from lossproof.lab.shape.misaligned import misaligned
         from lossproof.lab.shape.pairs import all_pairs
 
         subjects = [*lab.subjects, *lab.metrics]
@@ -94,6 +97,9 @@ model.fit(x, y, verbose=0)
         if not found:
             pairs = [(one, lab.attempt(partial(lab.once, all_pairs, one))) for one in lab.losses]
             found = [self._all_pairs(lab, one, proof) for one, proof in pairs if proof is not None]
+        if not found:
+            inside = [lab.once(misaligned, one) for one in subjects if one.kind in ("loss", "compute_loss")]
+            found = [self._inside(lab, one) for one in inside if one is not None and one.kind == "pairs"][:1]
         if not found and not any(lab.once(alignments, subject) for subject in subjects) and not lab.losses:
             raise NotApplicable("neither targets nor weights have one number per row")
         yield from found
@@ -189,9 +195,10 @@ model.fit(x, y, verbose=0)
 
     def _all_pairs(self, lab: Lab, subject: Subject, proof: AllPairs) -> Finding:
         size = subject.batch_size
-        rows = [Row("with y_true dealt to other rows", proof.dealt, proof.after_dealt, "pairing is ignored")]
-        if proof.perfect is not None:
-            rows.append(Row("with y_pred = y_true", *proof.perfect, "a perfect model"))
+        rows = (
+            Row("with y_true dealt to other rows", proof.dealt, proof.after_dealt, "pairing is ignored"),
+            Row("with y_pred = y_true", *proof.perfect, "a perfect model"),
+        )
         return Finding(
             code=self.code,
             name=self.name,
@@ -213,9 +220,38 @@ model.fit(x, y, verbose=0)
                 after=proof.after,
                 columns=("as written", "rows paired"),
                 label="loss on this batch",
-                rows=tuple(rows),
+                rows=rows,
             ),
             fix=Fix("Give both the same axes before they meet: rows first, and no axis of length 1 between them."),
+        )
+
+    def _inside(self, lab: Lab, one: Misaligned) -> Finding:
+        size, lower, higher = one.subject.batch_size, one.lower.expression, one.higher.expression
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            title=(
+                f"`{lower}` ({size},) meets `{higher}` ({size}, 1): {size * size} pairs of rows, {size * size - size} of "
+                "them wrong"
+            ),
+            where=lab.place_of_event(one.event),
+            measured=f"1 batch of {size}",
+            explanation=(
+                f"In `{one.event.place.expression}` one side has no last axis, so that each row of the targets meets each row "
+                "of the predictions. What is computed is what comes out over all ways to deal the one to the other; which "
+                "belongs to which has no effect. Nothing raises."
+            ),
+            evidence={"subject": one.subject.name, "batch": size, "pairs": size * size, "dealt": one.dealt},
+            counterfactual=Counterfactual(
+                change=f"`{lower}` with shape ({size}, 1)",
+                before=one.before,
+                after=one.after,
+                columns=("as written", "rows paired"),
+                label="loss on this batch",
+                rows=(Row("with the targets there dealt to other rows", one.before, one.dealt, "pairing is ignored"),),
+            ),
+            fix=Fix("Give both the same rank before they meet: a last axis of 1 for both, or for neither."),
         )
 
     @staticmethod

@@ -10,6 +10,7 @@ from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
+    from lossproof.lab.shape.misaligned import Misaligned
     from lossproof.lab.shape.spreading import Spreading
 
 
@@ -29,10 +30,15 @@ which broadcast.
 Several outputs for one target may be wanted: quantiles, mixtures, the best of several guesses. Those treat their outputs
 differently, or together, and are left alone.
 
+A tensor that lacks a last axis of 1 meets another one from the right: weights (B, H, W) and losses (B, H, W, 1) match
+rows with lines and lines with columns. Mostly that raises. In a batch of one picture that is square it does not, and each
+pixel is multiplied with a whole line of weights.
+
 **Proof.** The repetition is written out, and the value stays the same. The outputs (or the target columns) are put in
 the reverse order, and the value stays the same: the objective does not tell them apart. The gradient of one output does
 not depend on the others; or, where it does (the length of the whole error), outputs that are all the same are better than
-outputs that differ, which is not so for an ensemble.
+outputs that differ, which is not so for an ensemble. Of a missing axis: with another number of rows the same expression
+raises; with the axis it does not, and one row gives the same value as the same row twice.
 
 **What to do.** Give the model as many outputs as the targets have columns, or return the output that is meant.
 """
@@ -80,6 +86,7 @@ model.fit(x, y, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.shape.misaligned import misaligned
         from lossproof.lab.shape.spreading import spreading
 
         subjects: list[Any] = [*lab.losses, *(one for one in (lab.objective,) if one is not None)]
@@ -93,6 +100,11 @@ model.fit(x, y, verbose=0)
             if proof is not None:
                 found = True
                 yield self._finding(lab, proof)
+                continue
+            inside = lab.once(misaligned, subject)
+            if inside is not None and inside.kind == "size":
+                found = True
+                yield self._inside(lab, inside)
 
     def _finding(self, lab: Lab, found: Spreading) -> Finding:
         subject, count = found.subject, found.count
@@ -137,4 +149,34 @@ model.fit(x, y, verbose=0)
                 rows=(Row(f"with the {things} in the reverse order", found.reversed, None, "they are not told apart"),),
             ),
             fix=Fix(fix),
+        )
+
+    def _inside(self, lab: Lab, one: Misaligned) -> Finding:
+        lower, higher = (tuple(operand.value.shape) for operand in (one.lower, one.higher))
+        made, size = tuple(one.event.value.shape), one.subject.batch_size
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            title=f"`{one.lower.expression}` lacks the last axis of `{one.higher.expression}`, and meets it shifted by one axis",
+            where=lab.place_of_event(one.event),
+            measured=f"1 batch of {size}",
+            explanation=(
+                f"{lower} and {higher} are matched from the right and give {made}: each number of the one meets several of "
+                f"the other. It runs for {'a batch of one row' if size == 1 else f'{size} rows'} and sizes like these only. "
+                f"With a batch of {one.rows} it fails: {one.fails}."
+            ),
+            evidence={
+                "subject": one.subject.name,
+                "shapes": {one.lower.expression: list(lower), one.higher.expression: list(higher)},
+                "result": list(made),
+            },
+            counterfactual=Counterfactual(
+                change=f"`{one.lower.expression}` with shape {(*lower, 1)}",
+                before=one.before,
+                after=one.after,
+                columns=("as written", "same axes"),
+                rows=(Row(f"what a batch of {one.rows} does", "raises", "runs"),),
+            ),
+            fix=Fix(f"Keep the last axis of 1 in `{one.lower.expression}`, or take it from both."),
         )

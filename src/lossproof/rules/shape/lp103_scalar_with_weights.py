@@ -1,4 +1,4 @@
-"""LP103: a scalar loss, on which sample weights cannot act."""
+"""LP103: a loss that has reduced what sample weights should act on."""
 
 from __future__ import annotations
 
@@ -13,26 +13,32 @@ from lossproof.rules.rule import NotApplicable, Rule
 
 if TYPE_CHECKING:
     from lossproof.lab.lab import Lab
+    from lossproof.lab.shape.weights_within import WeightsWithin
     from lossproof.lab.subject import LossSubject
 
 
 class ScalarWithWeights(Rule):
-    """One number per batch leaves nothing for weights to act on."""
+    """One number per batch, or per row, leaves nothing for finer weights to act on."""
 
     code = "LP103"
     name = "scalar-with-weights"
     severity = "error when weights are given, else note"
-    summary = "returns a scalar, so sample weights, class weights or masks cannot act per sample"
+    summary = "returns a scalar, so sample weights, class weights or masks cannot act per sample (or per time step)"
     explanation = """
 Keras multiplies what a loss returns by the sample weights and then takes the mean. If the loss has reduced itself to
 one number, there is nothing left to weight: the number is multiplied by the *mean* of the weights, so only the scale
 changes. `sample_weight`, `class_weight` (which becomes sample weights) and masks then do not do what they say, and
 nothing raises.
 
-**Proof.** The weights are dealt to other samples: the loss does not move, where the same loss evaluated sample by
-sample and then weighted does.
+The same happens within a sample: weights of shape (B, T), one for each time step, broadcast against a loss that has
+averaged over the steps and returns (B,) or (B, 1). Each sample is then multiplied by the mean of its weights, and a step
+with the weight 0 counts like the others. (Not told of weights that are the same all over a sample.)
 
-**What to do.** Return one value per sample: reduce over the last axes only.
+**Proof.** The weights are dealt to other samples, or to other steps of the same sample: the loss does not move, where
+the same loss evaluated sample by sample, or step by step, and then weighted does. Steps whose order the loss depends on
+are left alone.
+
+**What to do.** Return one value per sample, or per step where weights have one: reduce over the last axes only.
 """
     source = (
         "keras/src/losses/loss.py, reduce_weighted_values",
@@ -78,13 +84,19 @@ model.fit(x, y, sample_weight=trust, verbose=0)
 """
 
     def check(self, lab: Lab) -> Iterator[Finding]:
+        from lossproof.lab.shape.weights_within import weights_within
         from lossproof.lab.shape.wrong_axis import wrong_axis
 
         if not lab.losses:
             raise NotApplicable("no loss returns a value to Keras")
         for subject in lab.losses:
             value = lab.unreduced(subject)
-            if value.size != 1 or subject.batch_size < 2:
+            if subject.batch_size < 2:
+                continue
+            if value.size != 1:
+                within = lab.once(weights_within, subject)
+                if within is not None:
+                    yield self._within(lab, within)
                 continue
             if subject.sample_weight is not None and value.ndim and lab.once(wrong_axis, subject) is not None:
                 continue  # LP104 says why
@@ -134,6 +146,35 @@ model.fit(x, y, sample_weight=trust, verbose=0)
                 rows=(Row("weights dealt to other samples", moved, meant_moved, "the weights are not used"),),
             ),
             fix=Fix("Return one value per sample: reduce over the last axes only, not over the batch."),
+        )
+
+    def _within(self, lab: Lab, found: WeightsWithin) -> Finding:
+        subject, axis = found.subject, found.axis
+        shape = tuple(subject.sample_weight.shape)
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            title=f"the weights cannot act along axis {axis}: the loss has reduced it",
+            where=lab.place_of_event(found.event) if found.event is not None else lab.place(subject),
+            measured=f"1 batch of {subject.batch_size}",
+            explanation=(
+                f"sample_weight has shape {shape}, and {subject.name} returns shape {found.returned}: it has reduced axis "
+                f"{axis}, along which the weights differ. Of the {found.count} weights there only the mean acts; which of "
+                "the positions has which makes no difference, and one with the weight 0 counts like the others. Nothing "
+                "raises: the shapes broadcast."
+            ),
+            evidence={"weights": list(shape), "returned": list(found.returned), "axis": axis},
+            counterfactual=Counterfactual(
+                change=f"weight each position along axis {axis} by itself",
+                before=found.before,
+                after=found.after,
+                columns=("as written", "per position"),
+                rows=(
+                    Row("weights dealt to other positions", found.dealt, found.after_dealt, "the weights are not used"),
+                ),
+            ),
+            fix=Fix(f"Return one value for each weight: keep axis {axis}, and reduce over the axes after it only."),
         )
 
     def _alone(self, lab: Lab, subject: LossSubject, row: int) -> float:

@@ -29,11 +29,16 @@ lets it: beside large structures, small ones hardly count. Nothing raises.
 Some losses compare samples with each other on purpose: contrastive losses, triplets, negatives from the batch, risk
 sets, distances between distributions. Those have nothing to say about a sample alone, or are not smallest where each
 prediction is its own target in every batch; they get a `note`. Weighted means and means over valid entries get nothing.
+A softmax along axis 0 is neither: it lets the samples compete in each feature, where one value per sample is returned, the
+sum over its features.
+
 What couples samples inside the model (BatchNormalization) is not looked at: the predictions are held fixed.
 
 **Proof.** The predictions and targets of the batch are cut into four groups A, B, C, D and dealt to batches of the same
 size in two ways: AB and CD, then AD and CB. A sum or mean over samples has the same total both times; this loss has not,
-and the gradient for the predictions of A changes with its company.
+and the gradient for the predictions of A changes with its company. Of an axis taken for another: the gradient of one feature
+does not change with the other features, a number added to one feature of all samples changes nothing, and the mean is another
+one when each sample stands twice in the batch.
 
 **What to do.** Reduce over the axes of one sample only and return one value per sample; take maxima, variances and means
 that normalise from the training data, as constants.
@@ -106,10 +111,13 @@ model.fit(scans, masks, verbose=0)
         from lossproof.lab.shape.alignment import place_of_reduction
 
         subject, size = coupling.subject, coupling.size
-        wrong = coupling.kind == "batching" and coupling.own
+        wrong = coupling.kind in ("batching", "wrong axis") and coupling.own
         rows = [Row(f"all {subject.batch_size} rows in one batch", coupling.whole, coupling.whole)]
         if coupling.alone is not None and coupling.kind == "batching":
             rows.append(Row("every row in a batch of its own", coupling.alone, coupling.alone))
+        if coupling.exchanged is not None:
+            note = "every sample for itself"
+            rows.append(Row("with samples and features exchanged", coupling.exchanged, coupling.exchanged, note))
         if coupling.perfect is not None:
             rows.append(Row("with y_pred = y_true", coupling.perfect, coupling.perfect, "a perfect model"))
         return Finding(
@@ -120,6 +128,7 @@ model.fit(scans, masks, verbose=0)
                 "batching": "the loss of a sample changes with the samples that share its batch",
                 "wanted": "the loss compares the samples of a batch with each other",
                 "function of a mean": "the loss is a function of the mean over the batch, not a mean",
+                "wrong axis": "each feature is normalised over the samples of the batch, not each sample over its features",
             }[coupling.kind],
             where=lab.once(place_of_reduction, subject),
             measured=f"1 batch of {subject.batch_size}",
@@ -156,6 +165,12 @@ model.fit(scans, masks, verbose=0)
                 f"{dealt} That is no mistake where samples are meant to be compared with each other; the batch size is "
                 "then a part of the objective, and values for different batch sizes cannot be compared."
             )
+        if coupling.kind == "wrong axis":
+            return (
+                f"{dealt} The samples compete with each other, in each feature apart: a number added to one feature of all "
+                "samples changes nothing, and the features of a sample do not know of each other. Yet one value per sample is "
+                "returned. Nothing raises."
+            )
         through = "targets" if coupling.targets_only else "predictions and targets"
         return (
             f"{dealt} The {through} of the other samples enter into a sample's gradient, so that how much it counts, and "
@@ -173,4 +188,6 @@ model.fit(scans, masks, verbose=0)
             return Fix("Reduce over the axes of one sample only, not over the batch: return one value per sample.")
         if coupling.kind == "function of a mean":
             return Fix("Train on the mean itself, and take the root (or the like) of what is reported.")
+        if coupling.kind == "wrong axis":
+            return Fix("Normalise along the last axis: `axis=-1` in the place of `axis=0`.")
         return Fix("Keep the batch size fixed (`drop_remainder`), and compare values for one batch size only.")
