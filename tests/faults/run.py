@@ -27,7 +27,7 @@ from .script import ALL, mutants
 from .subjects import subjects
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-CHUNK = {"torch": 100, "tensorflow": 20, "jax": 20}
+CHUNK = {"torch": 100, "tensorflow": 20, "jax": 10}
 """Mutants of one process: its memory grows with each of them, most where programs are compiled."""
 
 Task = tuple[str, str, int]
