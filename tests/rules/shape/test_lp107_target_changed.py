@@ -253,3 +253,18 @@ def test_rounded_targets_that_the_loss_does_not_read() -> None:
         model_of(lambda t, p: ops.mean(ops.square(p), axis=-1) + 0.0 * ops.cast(t[:, 0] > 0, "float32"), 3),
         (START + 3 * np.arange(ROWS))[:, None],
     )
+
+
+def test_random_numbers_of_another_precision_are_no_change_of_the_targets() -> None:
+    """JAX draws other numbers where float64 is available, which is how arithmetic is tried in wider dtypes."""
+
+    class Noisy(keras.Model):
+        def compute_loss(
+            self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+        ) -> Any:
+            kept = keras.random.dropout(ops.ones_like(y_pred), 0.5, seed=self.seeds)
+            return ops.mean(kept * ops.square(y_pred - ops.cast(y, "float32")))
+
+    model = model_of(None, 1, Noisy)
+    model.seeds = keras.random.SeedGenerator(3)
+    assert not findings(model, np.arange(ROWS)[:, None])

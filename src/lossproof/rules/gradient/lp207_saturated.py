@@ -41,7 +41,7 @@ logits; for a dead output, take another activation or another start.
         "keras/src/backend/torch/nn.py and jax/nn.py, binary_crossentropy: probabilities are clipped at epsilon",
         "https://github.com/keras-team/keras/issues/14140",
     )
-    yields_to = ("LP202", "LP406")
+    yields_to = ("LP202", "LP307", "LP406")
     guilty = """
 import keras
 import numpy as np
