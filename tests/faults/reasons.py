@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+CUT_OFF = (
+    "with predictions on the targets the loss is no lower than where they are, so nothing says what would be right"
+)
+
 REASONS: dict[tuple[str, str], str] = {
     (
         "",
@@ -24,6 +28,27 @@ REASONS: dict[tuple[str, str], str] = {
         "plain-logs",
     ): "the step has no compiled loss, and reports more than it differentiates, as one does that "
     "divides by the number of accumulated steps",
+    ("contrastive_batch", "sign-turned"): "no targets: nothing says which way is right",
+    ("denoiser", ""): "the objective reads the targets in code of its own, beside noise that it draws",
+    ("generator", "sign-turned"): "no targets: nothing says which way is right",
+    (
+        "keras_cosine",
+        "one-column",
+    ): "each row is brought to length 1: one target repeated would be another loss, so nothing shows the repetition",
+    ("cosine", "one-column"): "each row is brought to length 1: one target repeated would be another loss",
+    (
+        "keras_cosine",
+        "output-activation",
+    ): "at a prediction of length 0 the gradient is NaN on PyTorch, and the relu behind it hides that",
+    (
+        "segmentation",
+        "epsilon-too-small",
+    ): "as without an epsilon: predictions of exactly 0 come long after the sigmoid's slope has ended the training",
+    ("triplets", "sign-turned"): "no targets: nothing says which way is right",
+    ("distance", "flattened"): CUT_OFF,
+    ("keras_huber_own", "flattened"): CUT_OFF,
+    ("log_cosh_own", "flattened"): CUT_OFF,
+    ("mae_own", "flattened"): CUT_OFF,
     (
         "segmentation",
         "epsilon-dropped",
