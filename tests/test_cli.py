@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -175,3 +176,18 @@ def test_a_script_that_loses_its_gpu_is_checked_again_on_the_cpu(tmp_path: Path)
     assert done.returncode == 0, done.stderr
     assert "again on the CPU" in done.stderr
     assert json.loads(done.stdout)["script_error"] is None
+
+
+@pytest.mark.parametrize(
+    ("platform", "set_to", "expected"), [("darwin", None, "cpu"), ("darwin", "mps", "mps"), ("linux", None, None)]
+)
+def test_on_macos_keras_takes_the_cpu_for_pytorch(
+    monkeypatch: pytest.MonkeyPatch, platform: str, set_to: str | None, expected: str | None
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.delenv("KERAS_TORCH_DEVICE", raising=False)
+    if set_to is not None:
+        monkeypatch.setenv("KERAS_TORCH_DEVICE", set_to)
+    assert main(["check", "no such script.py"]) == 2
+    assert os.environ.get("KERAS_TORCH_DEVICE") == expected
+    monkeypatch.delenv("KERAS_TORCH_DEVICE", raising=False)

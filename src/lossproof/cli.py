@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -22,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     try:
         if arguments[:1] and arguments[0] in OWN_LINE:
+            if sys.platform == "darwin":  # Apple's GPU has no float64, in which gradients are measured
+                os.environ.setdefault("KERAS_TORCH_DEVICE", "cpu")
             command: Callable[[list[str]], int] = getattr(
                 importlib.import_module(f"lossproof.commands.{arguments[0]}"), arguments[0]
             )
