@@ -66,12 +66,7 @@ _REPLACEMENT = after.__code__.co_consts
 
 
 def assigned_by_user() -> bool:
-    """Whether it is the user's code that calls `assign`, `assign_add` or `assign_sub` of a variable now."""
-    return is_user_file(_assigner())
-
-
-def made_by_user() -> bool:
-    """Whether it is the user's code itself that makes an object now, whose `__init__` has just run."""
+    """Whether it is the user's code that now assigns a variable (also by adding or subtracting), or makes one."""
     return is_user_file(_assigner())
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from lossproof import keras_private
 from lossproof.capture.copies import copy_of
-from lossproof.capture.interception import made_by_user
+from lossproof.capture.interception import assigned_by_user
 from lossproof.capture.place import user_place
 from lossproof.capture.record import Capture, Declared, Loop, LossCall, Run, Update
 from lossproof.lab.backends import running_backend
@@ -50,7 +50,7 @@ def note_apply(run: Run, optimizer: Any) -> None:
 def note_declared(run: Run, variable: Any, args: tuple[Any, ...], named: dict[str, Any]) -> None:
     """Remember a variable that the user's code makes and calls trainable; most others are made by layers."""
     said = named.get("trainable", args[TRAINABLE] if len(args) > TRAINABLE else None)
-    if said is not True or len(run.declared) >= MOST_DECLARED or not made_by_user():
+    if said is not True or len(run.declared) >= MOST_DECLARED or not assigned_by_user():
         return
     with suppress(Exception):  # one that is made later has no value yet
         if int(np.prod(variable.shape)) <= LARGEST_DECLARED:

@@ -21,7 +21,6 @@ from lossproof.lab.backends.base import Tensor
 from lossproof.lab.blind import quiet
 from lossproof.lab.evaluation import evaluate
 from lossproof.lab.lab import Lab
-from lossproof.lab.model import Functional
 from lossproof.lab.predictions import float_leaves
 from lossproof.lab.subject import Subject
 
@@ -211,12 +210,7 @@ def _predictions(lab: Lab, subject: Subject, layer: list[int] | None, scale: flo
     """The prediction tensors of a subject with the weights of a layer multiplied by `scale`."""
     if layer is None:
         return [lab.number(leaf) for leaf in float_leaves(lab, subject)]
-    scaled = {id(lab.model.trainable[i]) for i in layer}
-    weights = []
-    for variable, value in lab.model.state[: len(lab.model.model.variables)]:
-        array = np.asarray(lab.backend.numpy(value))
-        weights.append((array * scale).astype(array.dtype) if id(variable) in scaled else array)
-    model = Functional(lab.model.model, weights)
+    model = lab.model.scaled({id(lab.model.trainable[i]) for i in layer}, scale)
     heard = evaluate(model, lab.batch, lab.overrides_train_step)
     if subject is lab.objective:
         tensors: list[Tensor] = keras.tree.flatten(heard.forward.y_pred if heard.forward is not None else None)

@@ -12,7 +12,6 @@ import numpy as np
 from lossproof import keras_private
 from lossproof.lab.evaluation import evaluate
 from lossproof.lab.lab import Lab
-from lossproof.lab.model import Functional
 from lossproof.lab.replace import replaced
 from lossproof.lab.subject import LossSubject, Subject
 
@@ -66,11 +65,7 @@ def _passes_frozen(lab: Lab) -> bool:
 
 def _received_by(lab: Lab, layers: set[int], scale: float) -> list[np.ndarray]:
     """What some layers are called on while the objective is evaluated with its trained weights scaled."""
-    trained = {id(variable) for variable in lab.model.trainable}
-    weights = []
-    for variable, value in lab.model.state[: len(lab.model.model.variables)]:
-        array = np.asarray(lab.backend.numpy(value))
-        weights.append((array * scale).astype(array.dtype) if id(variable) in trained else array)
+    model = lab.model.scaled({id(variable) for variable in lab.model.trainable}, scale)
     received: list[np.ndarray] = []
 
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -83,7 +78,7 @@ def _received_by(lab: Lab, layers: set[int], scale: float) -> list[np.ndarray]:
         return call
 
     with replaced(keras.layers.Layer, "__call__", make):
-        evaluate(Functional(lab.model.model, weights), lab.batch, lab.overrides_train_step)
+        evaluate(model, lab.batch, lab.overrides_train_step)
     return received
 
 

@@ -79,6 +79,14 @@ class Functional:
         by_id = {id(variable): value for variable, value in self.state}
         return [by_id[id(variable)] for variable in self.trainable]
 
+    def scaled(self, variables: set[int], scale: float) -> Functional:
+        """The same model with the captured values of some variables, by `id`, multiplied by a number."""
+        weights = []
+        for variable, value in self.state[: len(self.model.variables)]:
+            array = np.asarray(running_backend().numpy(value))
+            weights.append((array * scale).astype(array.dtype) if id(variable) in variables else array)
+        return Functional(self.model, weights)
+
     @contextmanager
     def scope(self, weights: list[Tensor] | None = None, collect: bool = True) -> Iterator[None]:
         """Inside, the model has the captured state, with `weights` for its trainable variables where given."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-import keras
 import numpy as np
 
-from lossproof.lab.blind import quiet
 from lossproof.lab.gradient.dead_weights import Dead
-from lossproof.lab.gradient.weight_looks import Look, by_layer, like, looked_at, moved_at_random, total_at
+from lossproof.lab.gradient.weight_looks import Look, by_layer, looked_at, moved_at_random, outputs_at, total_at
 from lossproof.lab.lab import Lab
 from lossproof.lab.noise import differs
 
@@ -48,7 +46,7 @@ def cancelled(lab: Lab, base: Look) -> Dead | None:
             return None
         if k == 0:
             before, after = values
-    if not _predictions_move(lab, start, moved_at_random(random, start, which)):
+    if not _outputs_move(lab, start, moved_at_random(random, start, which)):
         return None
     return Dead(
         way="cancelled",
@@ -91,11 +89,6 @@ def _noise(lab: Lab, base: Look, start: list[np.ndarray], which: list[int]) -> b
     return any(lengths) and float(both[0] @ both[1]) <= ALIKE * lengths[0] * lengths[1]
 
 
-def _predictions_move(lab: Lab, start: list[np.ndarray], moved: list[np.ndarray]) -> bool:
-    def outputs(weights: list[np.ndarray]) -> list[np.ndarray]:
-        tensors = [like(lab, array, tensor) for array, tensor in zip(weights, lab.model.start, strict=True)]
-        with quiet(lab), lab.model.scope(tensors):
-            return [lab.number(leaf) for leaf in keras.tree.flatten(lab.model.forward(lab.batch.x).y_pred)]
-
-    pairs = lab.attempt(lambda: list(zip(outputs(start), outputs(moved), strict=True)))
-    return pairs is not None and any(not np.array_equal(a, b) for a, b in pairs)
+def _outputs_move(lab: Lab, start: list[np.ndarray], moved: list[np.ndarray]) -> bool:
+    pairs = lab.attempt(lambda: [outputs_at(lab, weights, training=True) for weights in (start, moved)])
+    return pairs is not None and any(not np.array_equal(a, b) for a, b in zip(*pairs, strict=True))

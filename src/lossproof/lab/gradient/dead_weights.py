@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-import keras
 import numpy as np
 
 from lossproof import keras_private
 from lossproof.findings.finding import Place
 from lossproof.lab.backends.base import Tensor
-from lossproof.lab.blind import quiet
 from lossproof.lab.failure import needed
 from lossproof.lab.gradient.callers import called_at
 from lossproof.lab.gradient.stops import stops_lifted
 from lossproof.lab.gradient.swallowed import Swallowed, swallowed
-from lossproof.lab.gradient.weight_looks import Look, by_layer, like, looked_at, moved_at_random, total_at
+from lossproof.lab.gradient.weight_looks import Look, by_layer, like, looked_at, moved_at_random, outputs_at, total_at
 from lossproof.lab.lab import Lab
 from lossproof.lab.noise import differs
 from lossproof.rules.rule import NotApplicable
@@ -234,11 +232,5 @@ def _swallowed(lab: Lab, base: Look, start: list[np.ndarray], dark: list[int]) -
 
 
 def _same_outputs(lab: Lab, start: list[np.ndarray], moved: list[np.ndarray], training: bool) -> bool:
-    def outputs(weights: list[np.ndarray]) -> list[np.ndarray]:
-        tensors = [like(lab, array, tensor) for array, tensor in zip(weights, lab.model.start, strict=True)]
-        with quiet(lab), lab.model.scope(tensors):
-            forward = lab.model.forward(lab.batch.x, training)
-            return [lab.number(leaf) for leaf in [*keras.tree.flatten(forward.y_pred), *forward.losses]]
-
-    pairs = lab.attempt(lambda: list(zip(outputs(start), outputs(moved), strict=True)))
-    return pairs is not None and all(np.array_equal(a, b) for a, b in pairs)
+    pairs = lab.attempt(lambda: [outputs_at(lab, weights, training) for weights in (start, moved)])
+    return pairs is not None and all(np.array_equal(a, b) for a, b in zip(*pairs, strict=True))

@@ -106,3 +106,11 @@ def by_layer(lab: Lab, positions: Iterable[int]) -> list[list[int]]:
     for i in positions:
         groups[lab.model.trainable[i].path.rpartition("/")[0]].append(i)
     return list(groups.values())
+
+
+def outputs_at(lab: Lab, weights: list[np.ndarray], training: bool) -> list[np.ndarray]:
+    """What a forward pass gives with other weights: the outputs of the model, and the losses that its layers add."""
+    tensors = [like(lab, array, tensor) for array, tensor in zip(weights, lab.model.start, strict=True)]
+    with quiet(lab), lab.model.scope(tensors):
+        forward = lab.model.forward(lab.batch.x, training)
+        return [lab.number(leaf) for leaf in [*keras.tree.flatten(forward.y_pred), *forward.losses]]

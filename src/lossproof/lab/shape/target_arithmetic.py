@@ -10,8 +10,9 @@ import numpy as np
 
 from lossproof.lab.lab import Lab
 from lossproof.lab.localize.events import Event
+from lossproof.lab.noise import HALF_OF_THE_DIGITS
 from lossproof.lab.passed import passed_leaves, with_targets
-from lossproof.lab.shape.target_change import HALF, ChangedTargets, numbers_of
+from lossproof.lab.shape.target_change import ChangedTargets, numbers_of
 from lossproof.lab.subject import Subject
 
 
@@ -27,7 +28,7 @@ def in_arithmetic(lab: Lab, subject: Subject) -> ChangedTargets | None:
         return None
     with lab.backend.double_precision():  # JAX draws other random numbers there
         control = lab.attempt(partial(lab.value, subject))
-    if control is None or abs(control - received) > HALF * abs(received):
+    if control is None or abs(control - received) > HALF_OF_THE_DIGITS * abs(received):
         return None
     totals: list[tuple[float, Subject]] = []
     for form in _forms([passed[i] for i in places]):  # type: ignore[misc]
@@ -45,7 +46,10 @@ def in_arithmetic(lab: Lab, subject: Subject) -> ChangedTargets | None:
     if not values or not np.isfinite(values).all():
         return None
     scale = max(abs(received), *map(abs, values))
-    if max(values) - min(values) > HALF * scale or not abs(received - values[0]) > HALF * scale:
+    if (
+        max(values) - min(values) > HALF_OF_THE_DIGITS * scale
+        or not abs(received - values[0]) > HALF_OF_THE_DIGITS * scale
+    ):
         return None
     position = places[0]
     exact = passed[position].astype("float64")  # type: ignore[union-attr]
@@ -83,6 +87,6 @@ def _where_it_wraps(lab: Lab, subject: Subject, exact: Subject) -> Event | None:
             if not (lab.backend.is_concrete(one.value) and lab.backend.is_concrete(other.value)):
                 continue
             a, b = (lab.number(event.value).astype("float64") for event in (one, other))
-            if a.shape == b.shape and not np.allclose(a, b, rtol=HALF, atol=0.0, equal_nan=True):
+            if a.shape == b.shape and not np.allclose(a, b, rtol=HALF_OF_THE_DIGITS, atol=0.0, equal_nan=True):
                 return one
     return None

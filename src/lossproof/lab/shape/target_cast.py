@@ -11,10 +11,11 @@ import numpy as np
 
 from lossproof.lab.lab import Lab
 from lossproof.lab.localize.events import Event
+from lossproof.lab.noise import HALF_OF_THE_DIGITS
 from lossproof.lab.passed import all_passed, passed_leaves, with_targets
 from lossproof.lab.predictions import float_leaves, with_float_leaves
 from lossproof.lab.restated import widened
-from lossproof.lab.shape.target_change import HALF, ChangedTargets, Kind, numbers_of
+from lossproof.lab.shape.target_change import ChangedTargets, Kind, numbers_of
 from lossproof.lab.subject import LossSubject
 
 FEWEST = 8
@@ -117,11 +118,11 @@ def _next(
     lost = np.abs(wide.astype("float32") - wide).max(initial=0.0)
     ordered = np.unique(wide)
     spread = float(np.std(wide))
-    if len(ordered) < 3 or not lost > HALF * spread > 0.0 or spread < 1e-12 * np.abs(wide).max():
+    if len(ordered) < 3 or not lost > HALF_OF_THE_DIGITS * spread > 0.0 or spread < 1e-12 * np.abs(wide).max():
         return None
     size = exact[0].size
     if passed.dtype.kind == "f" and not (ordered == np.round(ordered)).all():
-        if not lost > spread * np.sqrt(HALF):
+        if not lost > spread * np.sqrt(HALF_OF_THE_DIGITS):
             return None  # of numbers of any digits, neighbours lie as close as there are many
         return _of_pairs(lab, subject, exact[0].ravel(), np.roll(exact[0].ravel(), 1), exact[0].shape)
     first = max(0, (len(ordered) - 1 - size) // 2)
@@ -164,7 +165,7 @@ def _of_pairs(
         return None
     before, after = at(0.0, "float32", _total), at(0.0, "float64", _total)
     shifted = at(float(np.round(np.mean(targets))), "float32", _total)
-    return before, after, shifted if abs(shifted - after) <= HALF * abs(after) else None
+    return before, after, shifted if abs(shifted - after) <= HALF_OF_THE_DIGITS * abs(after) else None
 
 
 def _values(
@@ -208,7 +209,7 @@ def _with(
 
 
 def _beyond(by_targets: np.ndarray, really: np.ndarray, scale: float) -> np.ndarray:
-    return np.asarray(~(by_targets <= HALF * scale) & ~(really <= HALF * scale))
+    return np.asarray(~(by_targets <= HALF_OF_THE_DIGITS * scale) & ~(really <= HALF_OF_THE_DIGITS * scale))
 
 
 def _first_use(lab: Lab, subject: LossSubject, position: int) -> Event | None:

@@ -14,9 +14,6 @@ from lossproof.lab.subject import LossSubject, Subject
 
 Kind = Literal["value", "neighbours", "rounded", "arithmetic"]
 
-HALF = float(np.sqrt(np.finfo("float32").eps))
-"""Half of the digits of float32, as a relative error: less is rounding, or an ill-conditioned sum of it."""
-
 
 @dataclass(frozen=True)
 class ChangedTargets:
